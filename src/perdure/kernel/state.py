@@ -1,0 +1,344 @@
+"""The fold: what is true of a session now, computed from its events and nothing else.
+
+`evolve` is the only writer of a State. It works in place, because a session has one state and copying
+it per event would cost more than the event; folding the same records into a fresh State always gives
+an equal State, which is what snapshots, forks and resumption after a crash rest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from .events import (
+    AnyEvent,
+    ApprovalDecided,
+    ApprovalId,
+    ApprovalRequested,
+    CallId,
+    CompactionFailed,
+    CompactionRequested,
+    ContextCompacted,
+    LimitReached,
+    Limits,
+    MessageId,
+    MessageReceived,
+    MessagesTaken,
+    ModelFailed,
+    ModelInterrupted,
+    ModelRequested,
+    ModelResponded,
+    NoticeAdded,
+    Record,
+    SessionConfigured,
+    SessionForked,
+    SessionId,
+    SessionRenamed,
+    SessionStarted,
+    StopRequested,
+    ToolCall,
+    ToolFinished,
+    ToolStarted,
+    TurnEnded,
+    TurnId,
+    TurnStarted,
+    Usage,
+)
+
+KEYS_KEPT = 1_000
+"""How many senders' message keys are remembered for de-duplication."""
+
+
+class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A tool call of the last response, until the model has seen all its results."""
+
+    call: ToolCall
+    started: ToolStarted | None = None
+    approval: ApprovalId | None = None
+    decided: ApprovalDecided | None = None
+    finished: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """For the owner."""
+        return self.approval is not None and self.decided is None and not self.finished
+
+
+class Waiting(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A message in the inbox."""
+
+    message: MessageId
+    mode: Literal["steer", "queue", "interrupt"]
+    seq: int
+
+
+class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
+    turn: TurnId
+    seq: int
+    began: datetime
+    limits: Limits
+    messages: list[MessageId] = []
+    rounds: int = 0
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    answer_due: bool = True
+    """The context's end is not yet answered by the model."""
+    attempts: int = 0
+    """Failed attempts since the last reply from the model now in use."""
+    retry_at: datetime | None = None
+    fallback: int = 0
+    """Which of the agent's models is in use, 0 being its own."""
+    failed: str = ""
+    """The error with which the turn must end."""
+    stop: bool = False
+    limit: str = ""
+    """The limit that was reached: tools are withdrawn, one last answer is asked for."""
+    overflowed: bool = False
+    """The provider refused the context as too long: compact before the next attempt."""
+
+
+class State(msgspec.Struct, kw_only=True, omit_defaults=True):
+    session: SessionId = SessionId("")
+    agent: str = ""
+    workdir: str = ""
+    title: str = ""
+    model: str = ""
+    """The owner's choice for this session; empty: the agent's own."""
+    parent: SessionId | None = None
+    created: datetime | None = None
+    updated: datetime | None = None
+    seq: int = 0
+    inbox: list[Waiting] = []
+    keys: dict[str, MessageId] = {}
+    turn: Turn | None = None
+    calls: dict[CallId, Call] = {}
+    response: int = 0
+    """Sequence number of the response that `calls` belong to."""
+    approvals: dict[ApprovalId, ApprovalRequested] = {}
+    """Those still open."""
+    grants: list[str] = []
+    """Rules the owner approved for this session."""
+    compaction_due: bool = False
+    compaction_focus: str = ""
+    turns: int = 0
+    messages: int = 0
+    last_request: ModelRequested | None = None
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    unpriced: bool = False
+    """Some call had no known price: `cost_usd` is a lower bound."""
+
+    @property
+    def busy(self) -> bool:
+        return self.turn is not None or bool(self.inbox)
+
+    def open_calls(self) -> list[Call]:
+        return [c for c in self.calls.values() if not c.finished]
+
+
+def evolve(state: State, record: Record) -> State:
+    """Fold one record. Total: any sequence of valid records is accepted."""
+    event = record.event
+    state.seq = record.seq
+    state.updated = record.at
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        handler(state, event, record)
+    return state
+
+
+def _session_started(s: State, e: SessionStarted, r: Record) -> None:
+    s.session, s.agent, s.workdir, s.title = e.session, e.agent, e.workdir, e.title
+    s.created = r.at
+
+
+def _session_forked(s: State, e: SessionForked, r: Record) -> None:
+    """A fork begins at rest: what its parent was in the middle of stays the parent's."""
+    s.session, s.parent = e.session, e.parent
+    s.inbox, s.turn, s.approvals, s.compaction_due = [], None, {}, False
+    for call in s.calls.values():
+        call.finished = True
+
+
+def _session_configured(s: State, e: SessionConfigured, r: Record) -> None:
+    s.model = e.model
+
+
+def _session_renamed(s: State, e: SessionRenamed, r: Record) -> None:
+    s.title = e.title
+
+
+def _message_received(s: State, e: MessageReceived, r: Record) -> None:
+    s.inbox.append(Waiting(message=e.message, mode=e.mode, seq=r.seq))
+    s.messages += 1
+    if e.key:
+        s.keys[e.key] = e.message
+        if len(s.keys) > KEYS_KEPT:
+            del s.keys[next(iter(s.keys))]
+    if not s.title:
+        s.title = _title(e)
+
+
+def _title(e: MessageReceived) -> str:
+    text = " ".join(p.text for p in e.parts if hasattr(p, "text"))
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+def _taken(s: State, ids: tuple[MessageId, ...]) -> None:
+    gone = set(ids)
+    s.inbox = [w for w in s.inbox if w.message not in gone]
+
+
+def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
+    _taken(s, e.messages)
+    s.turn = Turn(
+        turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages)
+    )
+    s.turn.answer_due = len(e.blocked) < len(e.messages)
+    s.calls = {}
+    s.turns += 1
+
+
+def _messages_taken(s: State, e: MessagesTaken, r: Record) -> None:
+    _taken(s, e.messages)
+    if s.turn:
+        s.turn.messages.extend(e.messages)
+        if len(e.blocked) < len(e.messages):
+            s.turn.answer_due = True
+
+
+def _turn_ended(s: State, e: TurnEnded, r: Record) -> None:
+    s.turn = None
+    s.approvals = {}
+
+
+def _model_requested(s: State, e: ModelRequested, r: Record) -> None:
+    s.last_request = e
+    if s.turn:
+        s.turn.retry_at = None
+
+
+def _model_responded(s: State, e: ModelResponded, r: Record) -> None:
+    s.usage = s.usage.plus(e.usage)
+    if e.cost_usd is None:
+        s.unpriced = s.unpriced or bool(e.usage.input or e.usage.output)
+    else:
+        s.cost_usd += e.cost_usd
+    s.calls = {c.id: Call(call=c) for c in e.calls}
+    s.response = r.seq
+    if t := s.turn:
+        t.rounds += 1
+        t.usage = t.usage.plus(e.usage)
+        t.cost_usd += e.cost_usd or 0.0
+        t.attempts, t.retry_at, t.overflowed = 0, None, False
+        t.answer_due = bool(s.calls)
+
+
+def _model_failed(s: State, e: ModelFailed, r: Record) -> None:
+    if not (t := s.turn):
+        return
+    t.attempts += 1
+    if e.kind == "context_overflow" and (e.retry_at or e.fallback is not None):
+        t.overflowed = True
+    if e.fallback is not None and e.fallback != t.fallback:
+        t.fallback, t.attempts = e.fallback, 0
+    elif e.retry_at is None:
+        t.failed = e.message or e.kind
+    t.retry_at = e.retry_at
+
+
+def _model_interrupted(s: State, e: ModelInterrupted, r: Record) -> None:
+    """The next step answers whatever came in between, or ends the turn."""
+
+
+def _approval_requested(s: State, e: ApprovalRequested, r: Record) -> None:
+    s.approvals[e.approval] = e
+    if call := s.calls.get(e.call):
+        call.approval, call.decided = e.approval, None
+
+
+def _approval_decided(s: State, e: ApprovalDecided, r: Record) -> None:
+    request = s.approvals.pop(e.approval, None)
+    if request and (call := s.calls.get(request.call)):
+        call.decided = e
+    if request and e.answer == "allow" and e.scope == "session" and request.rule:
+        s.grants.append(request.rule)
+
+
+def _tool_started(s: State, e: ToolStarted, r: Record) -> None:
+    if call := s.calls.get(e.call):
+        call.started = e
+
+
+def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
+    if call := s.calls.get(e.call):
+        call.finished = True
+        if call.approval:
+            s.approvals.pop(call.approval, None)
+
+
+def _limit_reached(s: State, e: LimitReached, r: Record) -> None:
+    if s.turn:
+        s.turn.limit = e.limit
+
+
+def _notice_added(s: State, e: NoticeAdded, r: Record) -> None:
+    """What the model is told in the middle of a turn, it must get the chance to act on."""
+    if s.turn and e.audience != "user":
+        s.turn.answer_due = True
+
+
+def _stop_requested(s: State, e: StopRequested, r: Record) -> None:
+    if s.turn:
+        s.turn.stop = True
+
+
+def _compaction_requested(s: State, e: CompactionRequested, r: Record) -> None:
+    s.compaction_due, s.compaction_focus = True, e.focus
+
+
+def _context_compacted(s: State, e: ContextCompacted, r: Record) -> None:
+    s.compaction_due = False
+    s.usage = s.usage.plus(e.usage)
+    s.cost_usd += e.cost_usd or 0.0
+    if s.turn:
+        s.turn.overflowed = False
+        s.turn.usage = s.turn.usage.plus(e.usage)
+        s.turn.cost_usd += e.cost_usd or 0.0
+
+
+def _compaction_failed(s: State, e: CompactionFailed, r: Record) -> None:
+    s.compaction_due = False
+    if s.turn and s.turn.overflowed:
+        s.turn.overflowed = False
+        s.turn.failed = f"the conversation is too long for the model, and {e.reason}"
+
+
+_HANDLERS: dict[type[AnyEvent], Callable[[State, Any, Record], None]] = {
+    SessionStarted: _session_started,
+    SessionForked: _session_forked,
+    SessionConfigured: _session_configured,
+    SessionRenamed: _session_renamed,
+    MessageReceived: _message_received,
+    TurnStarted: _turn_started,
+    MessagesTaken: _messages_taken,
+    TurnEnded: _turn_ended,
+    ModelRequested: _model_requested,
+    ModelResponded: _model_responded,
+    ModelFailed: _model_failed,
+    ModelInterrupted: _model_interrupted,
+    ApprovalRequested: _approval_requested,
+    ApprovalDecided: _approval_decided,
+    ToolStarted: _tool_started,
+    ToolFinished: _tool_finished,
+    NoticeAdded: _notice_added,
+    LimitReached: _limit_reached,
+    StopRequested: _stop_requested,
+    CompactionRequested: _compaction_requested,
+    ContextCompacted: _context_compacted,
+    CompactionFailed: _compaction_failed,
+}

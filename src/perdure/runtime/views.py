@@ -1,0 +1,87 @@
+"""What callers of the runtime see: plain records, the same for terminal, API and chat."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from perdure.kernel.events import (
+    ApprovalRequested,
+    MessageId,
+    SessionId,
+    TurnEndReason,
+    TurnId,
+    Usage,
+)
+
+SessionStatus = Literal["idle", "running", "waiting", "failed"]
+"""`waiting`: for the owner's approval. `failed`: the last turn failed, or the session cannot be opened."""
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    id: SessionId
+    agent: str
+    title: str
+    workdir: str
+    model: str
+    created: datetime
+    updated: datetime
+    seq: int
+    status: SessionStatus
+    messages: int = 0
+    turns: int = 0
+    cost_usd: float = 0.0
+    unpriced: bool = False
+    """Some call had no known price; `cost_usd` is then a lower bound."""
+    usage: Usage = Usage()
+    parent: SessionId | None = None
+    error: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A message is on disk."""
+
+    message: MessageId
+    seq: int
+    duplicate: bool = False
+
+
+class TurnOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    message: MessageId
+    turn: TurnId
+    reason: TurnEndReason
+    text: str
+    """The agent's last answer."""
+    error: str = ""
+    cost_usd: float = 0.0
+
+
+class OpenApproval(msgspec.Struct, frozen=True, kw_only=True):
+    session: SessionId
+    at: datetime
+    request: ApprovalRequested
+
+
+class AgentView(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str = ""
+    model: str = ""
+    error: str = ""
+    """Why its files cannot be used now; the last good version stays in use."""
+
+
+class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
+    agents: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+
+
+class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    workspace: str
+    pid: int
+    started: datetime
+    sessions_open: int
+    sessions_running: int
+    memory_mb: float

@@ -58,9 +58,7 @@ class ConfigError(PerdureError):
 
     code = "config"
 
-    def __init__(
-        self, message: str = "", *, file: str = "", line: int = 0, hint: str = ""
-    ) -> None:
+    def __init__(self, message: str = "", *, file: str = "", line: int = 0, hint: str = "") -> None:
         self.file, self.line = file, line
         where = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
         super().__init__(f"{where}{message}", hint=hint)

@@ -96,6 +96,9 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop: bool = False
     limit: str = ""
     """The limit that was reached: tools are withdrawn, one last answer is asked for."""
+    waiting_since: datetime | None = None
+    waited: float = 0.0
+    """Seconds spent waiting for the owner's approvals."""
     overflowed: bool = False
     """The provider refused the context as too long: compact before the next attempt."""
 
@@ -195,9 +198,7 @@ def _taken(s: State, ids: tuple[MessageId, ...]) -> None:
 
 def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
     _taken(s, e.messages)
-    s.turn = Turn(
-        turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages)
-    )
+    s.turn = Turn(turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages))
     s.turn.answer_due = len(e.blocked) < len(e.messages)
     s.calls = {}
     s.turns += 1
@@ -235,7 +236,8 @@ def _model_responded(s: State, e: ModelResponded, r: Record) -> None:
         t.usage = t.usage.plus(e.usage)
         t.cost_usd += e.cost_usd or 0.0
         t.attempts, t.retry_at, t.overflowed = 0, None, False
-        t.answer_due = bool(s.calls)
+        # Invariant: after a limit nothing more is asked, whatever the model still wants.
+        t.answer_due = bool(s.calls) and not t.limit
 
 
 def _model_failed(s: State, e: ModelFailed, r: Record) -> None:
@@ -257,6 +259,8 @@ def _model_interrupted(s: State, e: ModelInterrupted, r: Record) -> None:
 
 def _approval_requested(s: State, e: ApprovalRequested, r: Record) -> None:
     s.approvals[e.approval] = e
+    if s.turn and s.turn.waiting_since is None:
+        s.turn.waiting_since = r.at
     if call := s.calls.get(e.call):
         call.approval, call.decided = e.approval, None
 
@@ -267,6 +271,13 @@ def _approval_decided(s: State, e: ApprovalDecided, r: Record) -> None:
         call.decided = e
     if request and e.answer == "allow" and e.scope == "session" and request.rule:
         s.grants.append(request.rule)
+    _stop_waiting(s, r)
+
+
+def _stop_waiting(s: State, r: Record) -> None:
+    if s.turn and s.turn.waiting_since is not None and not s.approvals:
+        s.turn.waited += (r.at - s.turn.waiting_since).total_seconds()
+        s.turn.waiting_since = None
 
 
 def _tool_started(s: State, e: ToolStarted, r: Record) -> None:
@@ -277,8 +288,8 @@ def _tool_started(s: State, e: ToolStarted, r: Record) -> None:
 def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
     if call := s.calls.get(e.call):
         call.finished = True
-        if call.approval:
-            s.approvals.pop(call.approval, None)
+        if call.approval and s.approvals.pop(call.approval, None):
+            _stop_waiting(s, r)
 
 
 def _limit_reached(s: State, e: LimitReached, r: Record) -> None:

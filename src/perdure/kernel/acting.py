@@ -1,0 +1,162 @@
+"""The tools' steps: judge, record intent, run, record the result, in that order (D2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from .desk import Desk, told
+from .events import CallId, ResultStatus, ToolCall, ToolFinished, ToolResult, ToolStarted
+from .ports import Allow, Ask, Refuse
+from .prompt import CallResult
+from .state import Call
+
+
+class Acting:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._calls: dict[CallId, ToolCall] = {}
+        """Calls as hooks left them."""
+        self._permits: dict[CallId, Allow] = {}
+        self._response = 0
+        """The response that both belong to."""
+
+    async def execute(self, calls: Sequence[Call]) -> None:
+        """Judge all of these, so that approvals come together; then run the first that may."""
+        state = self._desk.journal.state
+        if state.response != self._response:
+            self._calls, self._permits, self._response = {}, {}, state.response
+        batch: list[tuple[Allow, bool]] = []
+        blocked = False
+        for call in calls:
+            if call.waiting:
+                blocked = True
+            elif call.started is not None and self._doubtful(call.started):
+                self._in_doubt(call, call.started)
+            elif permit := await self._judge(call):
+                # Invariant: nothing runs before a call that comes earlier, unless both only read.
+                if not blocked and (not batch or (permit.parallel and batch[-1][0].parallel)):
+                    batch.append((permit, call.started is not None))
+                else:
+                    blocked = True
+            elif not call.finished:
+                blocked = True
+        if batch and state.turn is not None and not state.turn.stop:
+            await self._run(batch)
+
+    def close(self, calls: Sequence[Call], status: ResultStatus, why: str) -> None:
+        """Give each its result without running it."""
+        for call in calls:
+            self._finish(call.call, told(status, why))
+
+    async def _judge(self, call: Call) -> Allow | None:
+        """A permit, or None with the outcome on record: an approval to wait for, or a refusal."""
+        desk, id_ = self._desk, call.call.id
+        if (permit := self._permits.get(id_)) is not None:
+            return permit
+        wanted = self._calls.get(id_, call.call)
+        if id_ not in self._calls and desk.hooks.wants("before_tool"):
+            outcome = await desk.hooks.fire("before_tool", wanted)
+            desk.record(outcome.acts)
+            if outcome.block:
+                self._finish(wanted, told("denied", f"Blocked by a hook: {outcome.block}"))
+                return None
+            wanted = ToolCall(
+                id=id_,
+                name=wanted.name,
+                arguments=outcome.value.arguments,
+                unparsed=wanted.unparsed,
+            )
+        self._calls[id_] = wanted
+        state = desk.journal.state
+        verdict = await desk.gate.judge(
+            wanted, key=self._key(id_), decided=call.decided, grants=state.grants
+        )
+        if isinstance(verdict, Ask):
+            desk.journal.append(verdict.request)
+            return None
+        if isinstance(verdict, Refuse):
+            self._finish(wanted, verdict.result)
+            return None
+        self._permits[id_] = verdict
+        return verdict
+
+    def _key(self, call: CallId) -> str:
+        """The idempotency key of a call: the same after every restart."""
+        state = self._desk.journal.state
+        return f"{state.session}.{state.response}.{call}"
+
+    async def _run(self, batch: Sequence[tuple[Allow, bool]]) -> None:
+        desk = self._desk
+        events = [self._intent(permit) for permit, resumed in batch if not resumed]
+        if events:
+            desk.journal.append(*events)
+        if any(event.effects for event in events):
+            await desk.journal.commit()  # D2: intent before effect
+        with desk.interruption.allowed():
+            tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
+            try:
+                await asyncio.wait(tasks)
+            except asyncio.CancelledError:
+                # Each task records its own interruption; a result that was already there stays.
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                if not desk.interruption.happened():
+                    raise
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def _intent(self, permit: Allow) -> ToolStarted:
+        intent, asked = permit.started, self._desk.journal.state.calls[permit.call.id].call
+        changed = permit.call.arguments != asked.arguments
+        return ToolStarted(
+            call=intent.call,
+            tool=intent.tool,
+            arguments=permit.call.arguments if changed else None,
+            effects=intent.effects,
+            key=intent.key,
+            permit=intent.permit,
+            boot=self._desk.boot,
+        )
+
+    async def _run_one(self, permit: Allow, resumed: bool) -> None:
+        desk, call, began = self._desk, permit.call, self._desk.clock.monotonic()
+        if desk.hooks.wants("on_tool_call"):
+            desk.record((await desk.hooks.fire("on_tool_call", call)).acts)
+        try:
+            result = await desk.gate.run(permit, desk.emit, resumed=resumed)
+        except asyncio.CancelledError:
+            if desk.interruption.requested:  # not a shutdown, after which the call is resumed
+                text = "Interrupted; it may have done part of its work."
+                self._finish(call, told("interrupted", text), began)
+                await desk.journal.commit()
+            raise
+        if desk.hooks.wants("on_tool_result"):
+            seen = CallResult(call=call.id, tool=call.name, seq=0, result=result)
+            outcome = await desk.hooks.fire("on_tool_result", seen)
+            desk.record(outcome.acts)
+            result = outcome.value.result
+            if outcome.block:
+                result = told("denied", f"A hook withheld the result: {outcome.block}")
+        self._finish(call, result, began)
+        await desk.journal.commit()  # D2: outcome before use
+
+    def _finish(self, call: ToolCall, result: ToolResult, began: float | None = None) -> None:
+        desk = self._desk
+        ms = 0 if began is None else round((desk.clock.monotonic() - began) * 1000)
+        self._permits.pop(call.id, None)
+        desk.journal.append(ToolFinished(call=call.id, tool=call.name, result=result, ms=ms))
+
+    def _doubtful(self, started: ToolStarted) -> bool:
+        return self._desk.gate.recovery(started) == "doubt"
+
+    def _in_doubt(self, call: Call, started: ToolStarted) -> None:
+        """D4: an effect that was under way at the crash is never repeated silently."""
+        text = (
+            f"{started.tool} was running when the runtime stopped: it may or may not have "
+            "happened. Check before doing it again."
+        )
+        self._finish(call.call, told("in_doubt", text))
+        self._desk.tell_owner(text, level="warning")

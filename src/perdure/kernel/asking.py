@@ -1,0 +1,190 @@
+"""The model's steps: one attempt at an answer, or one at a compaction. Every outcome is an event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from . import retry
+from .desk import Desk, Setup
+from .errors import ModelError, PerdureError, StorageError
+from .events import (
+    AnyDelta,
+    AnyEvent,
+    CompactionFailed,
+    ModelFailed,
+    ModelInterrupted,
+    ModelRequested,
+    ModelResponded,
+    RequestId,
+    TextDelta,
+)
+from .ports import Emit, Model
+from .prompt import Prompt
+
+
+class Asking:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.setup: Setup | None = None
+        """The present turn's; asked for again after a restart in the middle of one."""
+
+    def _models(self) -> Sequence[Model]:
+        if self.setup is None:
+            self.setup = self._desk.setup()
+        return self.setup.models
+
+    async def call(self, *, tools: bool) -> None:
+        """Assemble the context and make one attempt."""
+        desk, journal = self._desk, self._desk.journal
+        turn = journal.state.turn
+        assert turn is not None
+        try:
+            models = self._models()
+        except PerdureError as error:
+            await self._refused(str(error), "")
+            return
+        model = models[min(turn.fallback, len(models) - 1)]
+        if events := desk.context.prepare(journal.state):
+            journal.append(*events)
+        if desk.context.wants_compaction(journal.state):
+            await self.compact()
+            return
+        prompt = desk.context.prompt(journal.state, tools=tools)
+        if desk.hooks.wants("before_model"):
+            outcome = await desk.hooks.fire("before_model", prompt)
+            desk.record(outcome.acts)
+            if outcome.block:
+                await self._refused(f"A hook blocked the model call: {outcome.block}", model.name)
+                return
+            prompt = outcome.value
+        request = RequestId(desk.ids.new("r"))
+        journal.append(
+            ModelRequested(
+                request=request,
+                model=model.name,
+                prefix=prompt.prefix.digest,
+                items=len(prompt.items),
+                revision=prompt.revision,
+                tail=prompt.tail,
+                tokens=prompt.tokens,
+                tools=prompt.tools,
+                attempt=turn.attempts + 1,
+            )
+        )
+        await self._attempt(model, prompt, request)
+
+    async def _attempt(self, model: Model, prompt: Prompt, request: RequestId) -> None:
+        desk = self._desk
+        began, heard = desk.clock.monotonic(), _Heard(desk.emit)
+        try:
+            with desk.interruption.allowed():
+                reply = await model.call(prompt, request, heard)
+        except asyncio.CancelledError:
+            if not desk.interruption.happened():
+                raise
+            desk.journal.append(ModelInterrupted(request=request, text=heard.text))
+            return
+        except ModelError as error:
+            await self._failed(error, model.name, request, heard.text)
+            return
+        again = ""
+        if desk.hooks.wants("on_model_response"):
+            outcome = await desk.hooks.fire("on_model_response", reply)
+            desk.record(outcome.acts)
+            if outcome.block:
+                await self._refused(f"A hook blocked the reply: {outcome.block}", model.name)
+                return
+            # A reply that a hook changed is no longer what the provider said: no native form.
+            changed = outcome.value.parts != reply.parts
+            reply, again = outcome.value, outcome.again
+            native = None if changed else reply.native
+        else:
+            native = reply.native
+        desk.journal.append(
+            ModelResponded(
+                request=request,
+                model=model.name,
+                parts=reply.parts,
+                stop=reply.stop,
+                usage=reply.usage,
+                cost_usd=reply.cost_usd,
+                native=native,
+                ms=round((desk.clock.monotonic() - began) * 1000),
+            )
+        )
+        if not desk.journal.state.calls:
+            desk.goes_on(again)
+
+    async def _failed(self, error: ModelError, model: str, request: RequestId, text: str) -> None:
+        desk = self._desk
+        turn = desk.journal.state.turn
+        assert turn is not None
+        following = retry.after(
+            error,
+            attempts=turn.attempts,
+            index=turn.fallback,
+            models=len(self._models()),
+            jitter=desk.ids.jitter(),
+            now=desk.clock.now(),
+        )
+        failed = ModelFailed(
+            request=request,
+            model=model,
+            kind=error.kind,
+            message=str(error),
+            status=error.status,
+            partial=error.partial or text,
+            retry_at=following.retry_at,
+            fallback=following.fallback,
+        )
+        if desk.hooks.wants("on_error"):
+            desk.record((await desk.hooks.fire("on_error", failed)).acts)
+        desk.journal.append(failed)
+        await desk.journal.commit()
+
+    async def _refused(self, why: str, model: str) -> None:
+        """The call cannot or must not be made; the turn will end with this."""
+        failed = ModelFailed(request=RequestId(""), model=model, kind="refused", message=why)
+        self._desk.journal.append(failed)
+        await self._desk.journal.commit()
+
+    async def compact(self) -> None:
+        desk = self._desk
+        event: AnyEvent
+        try:
+            models = self._models()
+            turn = desk.journal.state.turn
+            model = models[min(turn.fallback if turn else 0, len(models) - 1)]
+            request = RequestId(desk.ids.new("r"))
+            with desk.interruption.allowed():
+                event = await desk.context.compact(desk.journal.state, model, request)
+        except asyncio.CancelledError:
+            if not desk.interruption.happened():
+                raise
+            event = CompactionFailed(reason="it was interrupted")
+        except StorageError:
+            raise
+        except PerdureError as error:
+            event = CompactionFailed(reason=str(error))
+        desk.journal.append(event)
+        await desk.journal.commit()
+
+
+class _Heard:
+    """Passes deltas on and remembers the text, for the record of an interruption."""
+
+    __slots__ = ("_emit", "_pieces")
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._pieces: list[str] = []
+
+    def __call__(self, delta: AnyDelta) -> None:
+        if isinstance(delta, TextDelta):
+            self._pieces.append(delta.text)
+        self._emit(delta)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)

@@ -1,0 +1,142 @@
+"""What happens next: a pure function of what is true and what time it is.
+
+Start, resumption after a crash, an answered approval, a message in the middle of a turn: all of them
+are this function applied to the state that the log gives. There is no other path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .events import LimitReached, MessageId, ResultStatus, TurnEndReason
+from .limits import reached
+from .state import Call, State, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do until a message comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """The owner must decide on approvals first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    messages: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeMessages:
+    messages: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Judge these calls, and run those that may run, in order."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCalls:
+    """Give each of these its result without running it."""
+
+    calls: tuple[Call, ...]
+    status: ResultStatus
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A limit is reached: tell the model to sum up without tools."""
+
+    limit: LimitReached
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    tools: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    reason: TurnEndReason
+    error: str = ""
+
+
+Step = (
+    Rest
+    | Await
+    | Pause
+    | StartTurn
+    | TakeMessages
+    | Execute
+    | CloseCalls
+    | Withdraw
+    | Compact
+    | CallModel
+    | EndTurn
+)
+
+
+def decide(state: State, now: datetime) -> Step:
+    turn = state.turn
+    if turn is None:
+        if state.inbox:
+            return StartTurn(_burst(state.inbox))
+        return Compact() if state.compaction_due else Rest()
+
+    interrupted = any(w.mode == "interrupt" for w in state.inbox)
+    if calls := state.open_calls():
+        if turn.stop:
+            return CloseCalls(tuple(calls), "interrupted", "The user stopped the turn.")
+        if interrupted:
+            return CloseCalls(tuple(calls), "interrupted", "Interrupted by a new message.")
+        if turn.limit:
+            return CloseCalls(tuple(calls), "skipped", f"The turn's {turn.limit} limit is used up.")
+        return Await() if calls[0].waiting else Execute(tuple(calls))
+
+    # Invariant from here on: every call of the context has its one result (D3).
+    if turn.stop:
+        return EndTurn("stopped")
+    if turn.failed:
+        return EndTurn("failed", turn.failed)
+    if not turn.limit and (steering := _steering(state.inbox)):
+        return TakeMessages(steering)
+    if not turn.answer_due:
+        return EndTurn("limit" if turn.limit else "blocked" if turn.rounds == 0 else "done")
+    if turn.retry_at is not None and now < turn.retry_at:
+        return Pause(turn.retry_at)
+    if turn.overflowed or state.compaction_due:
+        return Compact()
+    if not turn.limit and (limit := reached(turn, now)):
+        return Withdraw(limit)
+    return CallModel(tools=not turn.limit)
+
+
+def _burst(inbox: list[Waiting]) -> tuple[MessageId, ...]:
+    """The first message and those after it, up to one that asked for a turn of its own."""
+    taken = [inbox[0].message]
+    for waiting in inbox[1:]:
+        if waiting.mode == "queue":
+            break
+        taken.append(waiting.message)
+    return tuple(taken)
+
+
+def _steering(inbox: list[Waiting]) -> tuple[MessageId, ...]:
+    return tuple(w.message for w in inbox if w.mode != "queue")

@@ -1,0 +1,108 @@
+"""What the steps of one session work with, and how a running step is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .events import (
+    HookActed,
+    Limits,
+    MessageId,
+    MessageReceived,
+    NoticeAdded,
+    ResultStatus,
+    Text,
+    ToolResult,
+)
+from .journal import Journal
+from .ports import Clock, Context, Emit, Gate, Hooks, Ids, Model
+
+AGAIN_PER_TURN = 3
+"""How often hooks may keep a turn from ending."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """What a turn runs with. Asked for anew at each turn, so that a reload takes effect."""
+
+    models: Sequence[Model]
+    """The agent's own first, then its fallbacks."""
+    limits: Limits
+    collect: float = 0.0
+    """Seconds to wait for more messages before a turn begins."""
+
+
+class Interruption:
+    """Lets somebody else break off what the session's task is waiting for.
+
+    Inside `allowed()` a `request()` arrives as CancelledError; `happened()` then tells it from a
+    cancellation of the whole task, which must go on.
+    """
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.requested = False
+        self._open = False
+
+    def request(self) -> None:
+        if self._open and self.task is not None and not self.requested:
+            self.requested = True
+            self.task.cancel()
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        self._open, self.requested = True, False
+        try:
+            yield
+        finally:
+            self._open = False
+
+    def happened(self) -> bool:
+        if not self.requested or self.task is None:
+            return False
+        self.requested = False
+        return self.task.uncancel() == 0
+
+
+@dataclass(kw_only=True)
+class Desk:
+    journal: Journal
+    context: Context
+    gate: Gate
+    hooks: Hooks
+    clock: Clock
+    ids: Ids
+    setup: Callable[[], Setup]
+    """Raises PerdureError when the agent's files cannot be used."""
+    message: Callable[[MessageId], MessageReceived]
+    """Reads back an accepted message."""
+    emit: Emit
+    boot: str = ""
+    """The machine's boot id."""
+    interruption: Interruption = field(default_factory=Interruption)
+    again: int = 0
+    """How often hooks kept the present turn from ending."""
+
+    def goes_on(self, text: str) -> bool:
+        """A hook wants one more step: tell the model so, unless it had its share."""
+        if not text or self.again >= AGAIN_PER_TURN:
+            return False
+        self.again += 1
+        self.journal.append(NoticeAdded(text=text, audience="model"))
+        return True
+
+    def tell_owner(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        self.journal.append(NoticeAdded(text=text, audience="user", level=level))
+
+    def record(self, acts: Sequence[HookActed]) -> None:
+        if acts:
+            self.journal.append(*acts)
+
+
+def told(status: ResultStatus, text: str) -> ToolResult:
+    """A result that the runtime gives in the tool's place."""
+    return ToolResult(status=status, parts=(Text(text=text),))

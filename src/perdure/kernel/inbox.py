@@ -1,0 +1,107 @@
+"""How anything from outside reaches a session: it appends an event and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import Conflict, NotFound
+from .events import (
+    ApprovalAnswer,
+    ApprovalDecided,
+    ApprovalId,
+    ApprovalScope,
+    CompactionRequested,
+    MessageId,
+    MessageMode,
+    MessageReceived,
+    Part,
+    SessionConfigured,
+    SessionRenamed,
+    StopRequested,
+)
+from .journal import Journal
+from .ports import Ids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    message: MessageId
+    seq: int
+    duplicate: bool = False
+
+
+class Inbox:
+    """Every method returns only once what it appended is on disk (D1), or raises StorageError."""
+
+    def __init__(self, journal: Journal, ids: Ids) -> None:
+        self._journal, self._ids = journal, ids
+
+    async def submit(
+        self,
+        parts: tuple[Part, ...],
+        *,
+        mode: MessageMode = "steer",
+        source: str = "terminal",
+        sender: str = "",
+        key: str = "",
+    ) -> Receipt:
+        """Accept a message. A key seen before returns the first one's receipt (D7)."""
+        journal = self._journal
+        known = journal.state.keys.get(key) if key else None
+        if known is not None:
+            await journal.commit()  # the first one may still be on its way to the disk
+            return Receipt(message=known, seq=journal.state.seq, duplicate=True)
+        message = MessageId(self._ids.new("m"))
+        seq = journal.append(
+            MessageReceived(
+                message=message, parts=parts, mode=mode, source=source, sender=sender, key=key
+            )
+        )
+        await journal.commit()
+        return Receipt(message=message, seq=seq)
+
+    async def decide(
+        self,
+        approval: ApprovalId,
+        answer: ApprovalAnswer,
+        *,
+        scope: ApprovalScope,
+        by: str,
+        note: str,
+    ) -> None:
+        """Raises NotFound for an unknown approval or one that is no longer open, Conflict for a scope
+        that was not offered. Of two answers the first counts."""
+        request = self._journal.state.approvals.get(approval)
+        if request is None:
+            raise NotFound(
+                f"approval {approval} is not open", hint="It was answered, or its turn has ended."
+            )
+        if answer == "allow" and scope not in request.offers:
+            raise Conflict(
+                f"approval {approval} cannot be given for {scope!r}",
+                hint=f"Offered: {', '.join(request.offers)}.",
+            )
+        self._journal.append(
+            ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note)
+        )
+        await self._journal.commit()
+
+    async def stop(self, *, by: str, reason: str) -> bool:
+        """False when no turn was running."""
+        turn = self._journal.state.turn
+        if turn is None:
+            return False
+        if not turn.stop:
+            self._journal.append(StopRequested(by=by, reason=reason))
+        return True
+
+    async def compact(self, *, by: str, focus: str) -> None:
+        self._journal.append(CompactionRequested(by=by, focus=focus))
+        await self._journal.commit()
+
+    async def configure(self, *, model: str | None, title: str | None) -> None:
+        if model is not None:
+            self._journal.append(SessionConfigured(model=model))
+        if title is not None:
+            self._journal.append(SessionRenamed(title=title))
+        await self._journal.commit()

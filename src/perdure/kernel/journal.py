@@ -1,0 +1,66 @@
+"""The one place where a session's log, state and context move, and in which order.
+
+append: queued for the disk, folded, not yet shown. commit: on disk, then shown to subscribers. So the
+process may plan on what is not yet durable, but nobody outside ever sees it (D1, D2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .errors import StorageError
+from .events import AnyEvent, Record
+from .ports import Clock, Context, SessionLog
+from .state import State, evolve
+
+
+class Journal:
+    def __init__(
+        self,
+        *,
+        log: SessionLog,
+        state: State,
+        context: Context,
+        clock: Clock,
+        publish: Callable[[Record], None],
+    ) -> None:
+        self.state = state
+        self._log, self._context, self._clock, self._publish = log, context, clock, publish
+        self._unpublished: list[Record] = []
+
+    @property
+    def dirty(self) -> bool:
+        """Something was appended that is not yet known to be on disk."""
+        return bool(self._unpublished)
+
+    def append(self, *events: AnyEvent) -> int:
+        """Take events into the session; return the last one's sequence number.
+        Raises StorageError, having changed nothing, when the log takes no more."""
+        now, state = self._clock.now(), self.state
+        records = [
+            Record(seq=seq, at=now, event=event) for seq, event in enumerate(events, state.seq + 1)
+        ]
+        self._log.append(records)
+        for record in records:
+            evolve(state, record)
+            self._context.feed(record)
+        self._unpublished += records
+        return state.seq
+
+    async def commit(self) -> None:
+        """Return when all appended so far is on disk and shown. Raises StorageError."""
+        through = self.state.seq
+        try:
+            await self._log.commit()
+        except StorageError:
+            self._unpublished.clear()
+            raise
+        # Invariant: records are shown once and in order, whoever's commit came first.
+        count = 0
+        for record in self._unpublished:
+            if record.seq > through:
+                break
+            count += 1
+        shown, self._unpublished[:count] = self._unpublished[:count], []
+        for record in shown:
+            self._publish(record)

@@ -372,18 +372,11 @@ class Bench:
                 clock=self.clock,
                 ids=self.ids,
                 setup=lambda: setup,
-                message=self._message,
                 emit=self.deltas.append,
             )
         )
         if not records:
             self.journal.append(SessionStarted(session="s_1", agent="a", workdir="/"))
-
-    def _message(self, id_: str) -> MessageReceived:
-        for record in self.log.records:
-            if isinstance(record.event, MessageReceived) and record.event.message == id_:
-                return record.event
-        raise KeyError(id_)
 
     async def say(self, text: str, **options: Any) -> Any:
         receipt = await self.inbox.submit((Text(text=text),), **options)

@@ -11,8 +11,6 @@ from typing import Literal
 from .events import (
     HookActed,
     Limits,
-    MessageId,
-    MessageReceived,
     NoticeAdded,
     ResultStatus,
     Text,
@@ -78,8 +76,6 @@ class Desk:
     ids: Ids
     setup: Callable[[], Setup]
     """Raises PerdureError when the agent's files cannot be used."""
-    message: Callable[[MessageId], MessageReceived]
-    """Reads back an accepted message."""
     emit: Emit
     boot: str = ""
     """The machine's boot id."""

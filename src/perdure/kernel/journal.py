@@ -47,6 +47,13 @@ class Journal:
         self._unpublished += records
         return state.seq
 
+    def record(self, seq: int) -> Record:
+        """Read one back, committed or not."""
+        for record in self._unpublished:
+            if record.seq == seq:
+                return record
+        return next(self._log.read(after=seq - 1, through=seq))
+
     async def commit(self) -> None:
         """Return when all appended so far is on disk and shown. Raises StorageError."""
         through = self.state.seq

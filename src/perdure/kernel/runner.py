@@ -33,6 +33,7 @@ from .errors import PerdureError, StorageError
 from .events import (
     Limits,
     MessageId,
+    MessageReceived,
     MessagesTaken,
     NoticeAdded,
     Part,
@@ -135,8 +136,10 @@ class Runner:
         rewritten: dict[str, tuple[Part, ...]] = {}
         blocked: list[MessageId] = []
         if desk.hooks.wants("on_user_message"):
+            places = {w.message: w.seq for w in desk.journal.state.inbox}
             for id_ in messages:
-                message = desk.message(id_)
+                message = desk.journal.record(places[id_]).event
+                assert isinstance(message, MessageReceived)
                 outcome = await desk.hooks.fire("on_user_message", message)
                 desk.record(outcome.acts)
                 if outcome.block:

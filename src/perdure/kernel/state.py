@@ -126,6 +126,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Rules the owner approved for this session."""
     compaction_due: bool = False
     compaction_focus: str = ""
+    failed: str = ""
+    """The error with which the last turn ended."""
     turns: int = 0
     messages: int = 0
     last_request: ModelRequested | None = None
@@ -200,7 +202,7 @@ def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
     _taken(s, e.messages)
     s.turn = Turn(turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages))
     s.turn.answer_due = len(e.blocked) < len(e.messages)
-    s.calls = {}
+    s.calls, s.failed = {}, ""
     s.turns += 1
 
 
@@ -215,6 +217,7 @@ def _messages_taken(s: State, e: MessagesTaken, r: Record) -> None:
 def _turn_ended(s: State, e: TurnEnded, r: Record) -> None:
     s.turn = None
     s.approvals = {}
+    s.failed = e.error if e.reason == "failed" else ""
 
 
 def _model_requested(s: State, e: ModelRequested, r: Record) -> None:

@@ -1,0 +1,41 @@
+# The whole ritual: make demo, make test, make lint, make bench.
+PY = .venv/bin/python
+
+.PHONY: demo test test-all lint format bench lock schema setup setup-test clean
+
+demo: setup        ## The main job, without a key and without a network: kill -9 in the middle included
+	@$(PY) scripts/demo.py
+
+test: setup-test   ## Everything that fits ten minutes
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: setup-test  ## The long sets too
+	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -n 2 --dist loadfile
+
+lint: setup-test
+	@$(PY) -m ruff format --check src tests scripts benchmarks
+	@$(PY) -m ruff check src tests scripts benchmarks
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-cache
+
+format: setup-test
+	@$(PY) -m ruff format src tests scripts benchmarks
+	@$(PY) -m ruff check --fix src tests scripts benchmarks
+
+bench: setup-test  ## Against peers, in the same run; results go to docs/benchmarks.md by hand
+	@$(PY) -m benchmarks
+
+lock: setup-test   ## Resolve the dependencies anew; records no registry
+	@$(PY) scripts/lock.py
+
+schema: setup      ## Write docs/schema from the models
+	@$(PY) scripts/schema.py
+
+setup:
+	@scripts/setup run
+
+setup-test:
+	@scripts/setup test
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache tests/counterparts/node_modules

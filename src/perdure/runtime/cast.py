@@ -1,0 +1,100 @@
+"""The models of one session: the agent's own, its fallbacks, or the owner's choice; opened when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.agents import Agent
+from perdure.agents.config import OneModel
+from perdure.context import ContextBudget, SessionContext
+from perdure.kernel.desk import Setup
+from perdure.kernel.errors import InvalidInput
+from perdure.kernel.ports import Model
+from perdure.models import ModelSpec
+
+from .services import ModelSource
+
+EMBEDDED = ModelSpec(provider="rehearsal", name="")
+"""Used when neither agent nor workspace names a model and no provider has a key."""
+
+
+class Cast:
+    def __init__(self, agent: Callable[[], Agent], models: ModelSource) -> None:
+        """`agent` is asked at each turn, so that a reload takes effect; it may raise PerdureError."""
+        self._agent, self._source = agent, models
+        self._open: list[tuple[ModelSpec, Model]] = []
+        self.name = ""
+        """Of the model last set up, or that would be."""
+
+    def setup(self, chosen: str, context: SessionContext) -> Setup:
+        """For a turn. Raises ConfigError when an agent's file or its model cannot be used."""
+        agent = self._agent()
+        specs = self._specs(agent, chosen)
+        models = [self._model(spec) for spec in specs]
+        self.name = models[0].name
+        context.budget = self._budget(agent, min(self._source.window(s) for s in specs))
+        return Setup(models=models, limits=agent.limits, collect=agent.session.collect_ms / 1000)
+
+    def check(self, chosen: str) -> None:
+        """Raises InvalidInput or ConfigError when the owner's choice cannot be opened."""
+        self._model(_parsed(chosen))
+
+    def budget(self) -> ContextBudget:
+        """Before the first turn."""
+        agent = self._agent()
+        specs = self._specs(agent, "")
+        self.name = specs[0].label if specs[0].name else specs[0].provider
+        return self._budget(agent, min(self._source.window(s) for s in specs))
+
+    async def close(self) -> None:
+        for _, model in self._open:
+            await model.close()
+        self._open.clear()
+
+    def _specs(self, agent: Agent, chosen: str) -> list[ModelSpec]:
+        if chosen:
+            return [_parsed(chosen)]
+        return [_spec(m) for m in agent.models] or [EMBEDDED]
+
+    def _model(self, spec: ModelSpec) -> Model:
+        for known, model in self._open:
+            if known == spec:
+                return model
+        model = self._source.open(spec)
+        self._open.append((spec, model))
+        return model
+
+    @staticmethod
+    def _budget(agent: Agent, window: int) -> ContextBudget:
+        own = agent.context
+        return ContextBudget(
+            window=min(own.window or window, window),
+            max_result_tokens=own.max_result_tokens,
+            clear_at=own.clear_at,
+            keep_results=own.keep_results,
+            compact_at=own.compact_at,
+            keep_tokens=own.keep_tokens,
+        )
+
+
+def _parsed(chosen: str) -> ModelSpec:
+    """`provider/name` or `script:path`. Raises InvalidInput."""
+    provider, _, name = chosen.partition(":" if chosen.startswith("script:") else "/")
+    if not provider or (not name and provider != "rehearsal"):
+        raise InvalidInput(f"{chosen!r} names no model", hint="Write provider/model, or rehearsal.")
+    return ModelSpec(provider=provider, name=name)
+
+
+def _spec(settings: OneModel) -> ModelSpec:
+    return ModelSpec(
+        provider=settings.provider,
+        name=settings.name,
+        base_url=settings.base_url,
+        temperature=settings.temperature,
+        max_output_tokens=settings.max_output_tokens,
+        effort=settings.effort,
+        context_window=settings.context_window,
+        timeout_seconds=settings.timeout_seconds,
+        headers=settings.headers,
+        extra=settings.extra,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,356 @@
+"""One open session: its log, state and context, the task that runs it, and those who watch it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from perdure.context import SessionContext
+from perdure.kernel.desk import Desk
+from perdure.kernel.errors import StorageError
+from perdure.kernel.events import (
+    AnyDelta,
+    AnyEvent,
+    ApprovalAnswer,
+    ApprovalId,
+    ApprovalRequested,
+    ApprovalScope,
+    Json,
+    MessageId,
+    MessageMode,
+    Part,
+    Record,
+    SessionId,
+)
+from perdure.kernel.inbox import Inbox, Receipt
+from perdure.kernel.journal import Journal
+from perdure.kernel.ports import Gate, Hooks
+from perdure.kernel.runner import Runner
+from perdure.kernel.state import State, evolve
+from perdure.storage import OpenedSession
+
+from .broadcast import Broadcast
+from .cast import Cast
+from .outcomes import Outcomes
+from .services import Services
+from .views import OpenApproval, SessionStatus, SessionView, TurnOutcome
+
+SNAPSHOT_EVERY = 256
+"""Records since the last snapshot, at least; and a quarter of the log, so that writing them stays cheap."""
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot holds."""
+
+    state: State
+    context: msgspec.Raw
+
+
+_saved = msgspec.json.Decoder(Saved)
+_encode = msgspec.json.Encoder().encode
+
+
+class Live:
+    """Made by `open_live`. Closed by `close`, after which it must not be used."""
+
+    def __init__(
+        self,
+        opened: OpenedSession,
+        state: State,
+        context: SessionContext,
+        cast: Cast,
+        gate: Gate,
+        hooks: Hooks,
+        services: Services,
+        rested: Callable[[Live], None],
+    ) -> None:
+        self.id: SessionId = opened.id
+        self.opened = opened
+        self.gate = gate
+        self.error = ""
+        """Why the session cannot go on now."""
+        self._services, self._rested, self._cast = services, rested, cast
+        self._context = context
+        self._broadcast = Broadcast(opened.log.last)
+        self.outcomes = Outcomes()
+        if state.turn is not None:
+            self.outcomes.catch_up(opened.log.read(after=state.turn.seq - 1))
+        self._journal = Journal(
+            log=opened.log,
+            state=state,
+            context=context,
+            clock=services.clock,
+            publish=self._publish,
+        )
+        self._inbox = Inbox(self._journal, services.ids)
+        self._runner = Runner(
+            Desk(
+                journal=self._journal,
+                context=context,
+                gate=gate,
+                hooks=hooks,
+                clock=services.clock,
+                ids=services.ids,
+                setup=lambda: cast.setup(self.state.model, context),
+                emit=self._broadcast.delta,
+                boot=services.boot,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._snapshot_at = opened.snapshot.seq if opened.snapshot else 0
+        self.used = services.clock.monotonic()
+        """When somebody last asked for it."""
+
+    # What is true -------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._journal.state
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None
+
+    @property
+    def idle(self) -> bool:
+        return not self.running and not self._broadcast.watched and self._saving is None
+
+    @property
+    def status(self) -> SessionStatus:
+        state = self.state
+        if self.error:
+            return "failed"
+        if state.approvals:
+            return "waiting"
+        return "running" if state.busy else "failed" if state.failed else "idle"
+
+    def view(self) -> SessionView:
+        state, epoch = self.state, self._services.clock.now()
+        return SessionView(
+            id=self.id,
+            agent=state.agent,
+            title=state.title,
+            workdir=state.workdir,
+            model=state.model or self._cast.name,
+            created=state.created or epoch,
+            updated=state.updated or epoch,
+            seq=state.seq,
+            status=self.status,
+            messages=state.messages,
+            turns=state.turns,
+            cost_usd=state.cost_usd,
+            unpriced=state.unpriced,
+            usage=state.usage,
+            parent=state.parent,
+            error=self.error or state.failed,
+        )
+
+    def approvals(self) -> list[OpenApproval]:
+        state = self.state
+        at = (state.turn and state.turn.waiting_since) or self._services.clock.now()
+        return [OpenApproval(session=self.id, at=at, request=r) for r in state.approvals.values()]
+
+    @asynccontextmanager
+    async def watch(self, after: int) -> AsyncIterator[AsyncIterator[Record | AnyDelta]]:
+        stream = self._broadcast.watch(after, self.opened.log.read)
+        try:
+            yield stream
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]
+
+    async def wait(self, message: MessageId, timeout: float) -> TurnOutcome | None:
+        if self.outcomes.of(message) is None and not self.state.busy:
+            self.outcomes.catch_up(self.opened.log.read())
+        return await self.outcomes.wait(message, timeout)
+
+    def report(self, build: Callable[..., dict[str, Json]], request: str | None) -> dict[str, Json]:
+        """What a model call contained. Reads the whole log; not for the event loop."""
+        return build(
+            list(self.opened.log.read()),
+            request,
+            read=self.opened.artifacts.read,
+            budget=self._context.budget,
+        )
+
+    # What is done to it -------------------------------------------------------------------------
+
+    async def begin(self, *events: AnyEvent) -> None:
+        """First events of a new session."""
+        self._journal.append(*events)
+        await self._committed()
+
+    async def submit(
+        self,
+        parts: tuple[Part, ...],
+        *,
+        mode: MessageMode,
+        source: str,
+        sender: str,
+        key: str,
+    ) -> Receipt:
+        self._usable()
+        # Durable with the same commit as the message: a restart must know whom to resume.
+        self._services.store.unfinished.mark(self.id)
+        with self._breaking():
+            receipt = await self._inbox.submit(
+                parts, mode=mode, source=source, sender=sender, key=key
+            )
+        self.poke(interrupt=mode == "interrupt" and not receipt.duplicate)
+        return receipt
+
+    async def decide(
+        self,
+        approval: ApprovalId,
+        answer: ApprovalAnswer,
+        *,
+        scope: ApprovalScope,
+        by: str,
+        note: str,
+    ) -> ApprovalRequested:
+        """The request that was answered. Raises NotFound or Conflict."""
+        self._usable()
+        request = self.state.approvals.get(approval)
+        with self._breaking():
+            await self._inbox.decide(approval, answer, scope=scope, by=by, note=note)
+        self.poke()
+        assert request is not None
+        return request
+
+    async def stop(self, *, by: str, reason: str) -> bool:
+        self._usable()
+        with self._breaking():
+            stopping = await self._inbox.stop(by=by, reason=reason)
+        if stopping:
+            self.poke(interrupt=True)
+        return stopping
+
+    async def compact(self, focus: str) -> None:
+        self._usable()
+        with self._breaking():
+            await self._inbox.compact(by="owner", focus=focus)
+        self.poke()
+
+    async def configure(self, *, model: str | None, title: str | None) -> None:
+        self._usable()
+        if model:
+            self._cast.check(model)
+        with self._breaking():
+            await self._inbox.configure(model=model, title=title)
+        self._rested(self)
+
+    async def settled(self) -> None:
+        """All that was appended so far is on disk."""
+        await self._committed()
+
+    async def at_rest(self, seconds: float) -> None:
+        """Wait until nothing runs, at most so long."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
+    def touch(self) -> None:
+        self.used = self._services.clock.monotonic()
+
+    def _usable(self) -> None:
+        self.used = self._services.clock.monotonic()
+        if damage := self.opened.log.damage:
+            raise damage
+
+    async def _committed(self) -> None:
+        with self._breaking():
+            await self._journal.commit()
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """A log that failed takes nothing more: note it, so that the session is reopened."""
+        try:
+            yield
+        except StorageError as error:
+            self._break(error)
+            raise
+
+    def _break(self, error: StorageError) -> None:
+        if not self.error:
+            self.error = str(error)
+            if self._task is not None:
+                self._task.cancel()
+            else:
+                self._rested(self)
+
+    # Running ------------------------------------------------------------------------------------
+
+    def poke(self, *, interrupt: bool = False) -> None:
+        """Something changed: go on, or begin."""
+        self._runner.wake(interrupt=interrupt)
+        if self._task is None and not self.error and self.opened.log.damage is None:
+            self._task = asyncio.create_task(self._drive(), name=f"session {self.id}")
+
+    async def _drive(self) -> None:
+        try:
+            await self._runner.run()
+        except StorageError as error:
+            self.error = self.error or str(error)
+        except asyncio.CancelledError:
+            if not self.error:
+                raise
+        except Exception as error:  # the task's boundary: this session fails, no other (D12)
+            self.error = f"internal error: {type(error).__name__}: {error}"
+        finally:
+            # Invariant: no await between the runner's end and this, so that no wake-up is lost.
+            self._task = None
+            self.used = self._services.clock.monotonic()
+        if not self.error:
+            self._services.store.unfinished.clear(self.id)
+            self._save(SNAPSHOT_EVERY)
+        self._rested(self)
+
+    def _publish(self, record: Record) -> None:
+        self.outcomes.record(record)
+        self._broadcast.record(record)
+
+    def _save(self, least: int) -> None:
+        """Write a snapshot if it would spare the next opening enough."""
+        new = self.state.seq - self._snapshot_at
+        if self._saving is None and new >= max(least, self._snapshot_at // 4):
+            payload = _encode(Saved(state=self.state, context=msgspec.Raw(self._context.dump())))
+            self._snapshot_at = self.state.seq
+            self._saving = asyncio.create_task(self._write(payload))
+
+    async def _write(self, payload: bytes) -> None:
+        try:
+            await self.opened.write_snapshot(payload)
+        except StorageError:
+            pass  # derived: the log says the same
+        finally:
+            self._saving = None
+
+    async def close(self) -> None:
+        """Leave it as it is: a running turn goes on at the next start. Never raises."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if not self.error and not self.state.busy:
+            self._save(SNAPSHOT_EVERY // 8)
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+        self._broadcast.close()
+        await self._cast.close()
+        await self.opened.log.close()
+
+
+def restore(opened: OpenedSession, context: SessionContext) -> State:
+    """Fold what is on disk: a snapshot if one fits, and the records after it."""
+    state, after = State(), 0
+    if opened.snapshot is not None:
+        with contextlib.suppress(msgspec.DecodeError):
+            saved = _saved.decode(opened.snapshot.payload)
+            context.load(bytes(saved.context))
+            state, after = saved.state, opened.snapshot.seq
+    for record in opened.log.read(after=after):
+        evolve(state, record)
+        context.feed(record)
+    return state

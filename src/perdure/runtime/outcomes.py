@@ -1,0 +1,78 @@
+"""How turns ended, for those who wait for the answer to a message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from perdure.kernel.events import (
+    MessageId,
+    MessagesTaken,
+    ModelResponded,
+    Record,
+    TurnEnded,
+    TurnId,
+    TurnStarted,
+)
+
+from .views import TurnOutcome
+
+KEPT = 200
+"""Ended turns that are remembered."""
+
+
+class Outcomes:
+    def __init__(self) -> None:
+        self._turn: TurnId | None = None
+        self._turns: dict[MessageId, TurnId] = {}
+        self._ended: dict[TurnId, tuple[TurnEnded, str, float]] = {}
+        self._text = ""
+        self._cost = 0.0
+        self._changed = asyncio.Event()
+
+    def record(self, record: Record) -> None:
+        event = record.event
+        if isinstance(event, ModelResponded):
+            self._text = event.text or self._text
+            self._cost += event.cost_usd or 0.0
+        elif isinstance(event, TurnStarted):
+            self._turn, self._text, self._cost = event.turn, "", 0.0
+            self._turns.update((m, event.turn) for m in event.messages)
+        elif isinstance(event, MessagesTaken) and self._turn:
+            self._turns.update((m, self._turn) for m in event.messages)
+        elif isinstance(event, TurnEnded):
+            self._ended[event.turn] = (event, self._text, self._cost)
+            if len(self._ended) > KEPT:
+                gone = next(iter(self._ended))
+                del self._ended[gone]
+                self._turns = {m: t for m, t in self._turns.items() if t != gone}
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def catch_up(self, records: Iterator[Record]) -> None:
+        for record in records:
+            self.record(record)
+
+    def of(self, message: MessageId) -> TurnOutcome | None:
+        turn = self._turns.get(message)
+        if turn is None or turn not in self._ended:
+            return None
+        event, text, cost = self._ended[turn]
+        return TurnOutcome(
+            message=message,
+            turn=turn,
+            reason=event.reason,
+            text=text,
+            error=event.error,
+            cost_usd=cost,
+        )
+
+    async def wait(self, message: MessageId, timeout: float) -> TurnOutcome | None:
+        """None when `timeout` seconds passed first."""
+        try:
+            async with asyncio.timeout(timeout):
+                while (found := self.of(message)) is None:
+                    await self._changed.wait()
+        except TimeoutError:
+            return None
+        return found

@@ -1,0 +1,175 @@
+"""What stands behind the ports of a session: the parts each agent brings, and their wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.agents import Agent, Agents
+from perdure.context import AgentPrefix, ContextBudget, SessionContext
+from perdure.guard import Places, PolicyFiles, PolicyGate
+from perdure.hooks import CommandHook, HookRunner, HookSet
+from perdure.kernel.errors import Damaged, PerdureError
+from perdure.kernel.events import SessionStarted
+from perdure.memory import MemoryFiles
+from perdure.sandbox import SupervisedCommands
+from perdure.storage import OpenedSession
+from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
+
+from .cast import EMBEDDED, Cast
+from .live import Live, restore
+from .services import Services
+
+CHARS_PER_TOKEN = 3
+"""For the cut of tool results, on the safe side of what tokenizers give for text and code."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kit:
+    """What the sessions of one agent share."""
+
+    toolbox: Toolbox
+    policy: PolicyFiles
+    hooks: HookSet
+
+
+class Team:
+    def __init__(
+        self,
+        agents: Agents,
+        services: Services,
+        commands: SupervisedCommands,
+        *,
+        tools: Sequence[type[Tool]] = (),
+    ) -> None:
+        """`tools`: brought by the program that embeds Perdure, for every agent."""
+        self._agents, self._services, self._commands = agents, services, commands
+        self._core = (*CORE_TOOLS, *tools)
+        self._kits: dict[str, Kit] = {}
+
+    def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
+        """A session with what its log says. Its agent may be gone: then turns fail, and say so."""
+        head = next(opened.log.read(through=1), None)
+        if head is None or not isinstance(head.event, SessionStarted):
+            raise Damaged(f"session {opened.id} does not begin with session_started")
+        return self.live(opened, head.event.agent, Path(head.event.workdir), rested)
+
+    def live(
+        self, opened: OpenedSession, agent: str, workdir: Path, rested: Callable[[Live], None]
+    ) -> Live:
+        services, kit = self._services, self._kit(agent)
+        cast = Cast(lambda: self._agents.get(agent), services.models)
+        context = self._context(opened, agent, kit, cast)
+        bench = Bench(
+            toolbox=kit.toolbox,
+            session=opened.id,
+            workdir=workdir,
+            artifacts=opened.artifacts,
+            commands=self._commands,
+            scratch=self._root_private / "processes",
+            max_result_chars=context.budget.max_result_tokens * CHARS_PER_TOKEN,
+        )
+        places = Places(workspace=self._root, workdir=workdir, agent=agent)
+        gate = PolicyGate(
+            bench, kit.policy, places, session=opened.id, ids=services.ids, boot=services.boot
+        )
+        state = restore(opened, context)
+        hooks = HookRunner(kit.hooks, opened.id)
+        return Live(opened, state, context, cast, gate, hooks, services, rested)
+
+    def remember(self, agent: str, rule: str) -> None:
+        """The owner said "always". Raises PerdureError when it cannot be stored."""
+        self._kit(agent).policy.remember(rule)
+
+    def reload(self) -> list[str]:
+        """Read policies, hooks and tools again; what is wrong with them."""
+        errors: list[str] = []
+        for kit in self._kits.values():
+            kit.toolbox.refresh()
+            errors += map(str, kit.toolbox.errors)
+            errors += kit.hooks.reload()
+            try:
+                kit.policy.current()
+            except PerdureError as error:
+                errors.append(str(error))
+        return errors
+
+    @staticmethod
+    def model_name(agent: Agent) -> str:
+        return agent.model or EMBEDDED.provider
+
+    def release(self) -> None:
+        """Before a shutdown: running commands go on, to be joined at the next start."""
+        self._commands.release()
+
+    async def close(self) -> None:
+        await self._commands.close()
+
+    @property
+    def _root(self) -> Path:
+        return self._agents.workspace.root
+
+    @property
+    def _root_private(self) -> Path:
+        return self._agents.workspace.private
+
+    def _kit(self, agent: str) -> Kit:
+        kit = self._kits.get(agent)
+        if kit is None:
+            private = self._root_private
+            own = private / "agents" / agent
+            kit = self._kits[agent] = Kit(
+                toolbox=Toolbox(core=self._core, folders=(private / "tools", own / "tools")),
+                policy=PolicyFiles(private, agent),
+                hooks=HookSet((private / "hooks", own / "hooks"), lambda: self._commands_of(agent)),
+            )
+        return kit
+
+    def _commands_of(self, agent: str) -> Sequence[CommandHook]:
+        """Command hooks that the agent's and the workspace's files name."""
+        try:
+            settings = self._agents.get(agent).hooks
+        except PerdureError:
+            return ()
+        return tuple(
+            CommandHook(on=h.on, command=h.command, fail=h.fail, timeout=h.timeout, tools=h.tools)
+            for h in settings
+        )
+
+    def _context(self, opened: OpenedSession, name: str, kit: Kit, cast: Cast) -> SessionContext:
+        services = self._services
+
+        def agent() -> Agent:
+            return self._agents.get(name)
+
+        memory: MemoryFiles | None = None
+        description = ""
+        try:
+            found = agent()
+            budget = cast.budget()
+            description = found.description
+            if found.memory.enabled:
+                memory = MemoryFiles(
+                    found.memory_folder,
+                    days=found.memory.daily_days,
+                    max_chars=found.memory.max_tokens * 4,
+                )
+        except PerdureError:
+            budget = ContextBudget()
+        source = AgentPrefix(
+            name=name,
+            agent=agent,
+            memory=memory,
+            tools=kit.toolbox.schemas,
+            clock=services.clock,
+            workspace=str(self._root),
+            description=description,
+        )
+        return SessionContext(
+            source,
+            opened.artifacts,
+            budget,
+            services.clock,
+            images=opened.artifacts,
+        )

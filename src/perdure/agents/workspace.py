@@ -1,0 +1,83 @@
+"""Where a workspace is: the folder of the nearest perdure.yaml, else $PERDURE_HOME, else ~/perdure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.kernel.errors import ConfigError, NotFound
+
+if TYPE_CHECKING:
+    from .config import WorkspaceFile
+
+FILE = "perdure.yaml"
+PRIVATE = ".perdure"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    root: Path
+    """Folder of perdure.yaml; absolute."""
+    config: WorkspaceFile
+    env: Mapping[str, str] = field(repr=False)
+    """What `${NAME}` in its files is read from."""
+
+    @property
+    def private(self) -> Path:
+        return self.root / PRIVATE
+
+    @property
+    def agents(self) -> Path:
+        return self.private / "agents"
+
+    @property
+    def file(self) -> Path:
+        return self.root / FILE
+
+
+def home_folder(env: Mapping[str, str]) -> Path:
+    """Where a workspace is made, and looked for, when the current folder is in none."""
+    if home := env.get("PERDURE_HOME"):
+        return Path(home).expanduser().absolute()
+    return Path(env.get("HOME") or Path.home()) / "perdure"
+
+
+def find_workspace(
+    start: Path, env: Mapping[str, str] | None = None, *, uid: int | None = None
+) -> Workspace | None:
+    """None when there is none anywhere. Raises ConfigError when the one found cannot be used.
+
+    A perdure.yaml above `start` that belongs to another user is refused: opening a workspace runs the
+    hooks and tools in it. `uid` is the present user's by default."""
+    env = os.environ if env is None else env
+    for folder in (start.absolute(), *start.absolute().parents):
+        file = folder / FILE
+        if file.is_file():
+            owner = file.stat().st_uid
+            if owner not in (os.getuid() if uid is None else uid, 0, int(env.get("SUDO_UID", -1))):
+                raise ConfigError(
+                    "belongs to another user; opening it would run that user's hooks and tools",
+                    file=str(file),
+                    hint=f"If you trust it, name it: --workspace {folder}",
+                )
+            return open_workspace(folder, env)
+    home = home_folder(env)
+    return open_workspace(home, env) if (home / FILE).is_file() else None
+
+
+def open_workspace(root: Path, env: Mapping[str, str] | None = None) -> Workspace:
+    """Raises NotFound when there is no perdure.yaml, ConfigError when it is wrong."""
+    from .check import check
+    from .config import WorkspaceFile
+    from .document import read_document
+
+    env = os.environ if env is None else env
+    root = root.absolute()
+    file = root / FILE
+    if not file.is_file():
+        raise NotFound(f"{root} is no workspace: it has no {FILE}", hint="Make one: perdure init")
+    config = check(read_document(file, env), WorkspaceFile)
+    return Workspace(root=root, config=config, env=env)

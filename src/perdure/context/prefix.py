@@ -1,0 +1,185 @@
+"""The byte-stable head of every request: identity, instructions, place, frozen memory, tool schemas.
+
+It is built from an agent's files once and then kept as an artifact: a restart reads the same bytes
+back. It is rebuilt when a session has none, when the agent's files or tools changed (looked at when a
+turn starts), and after a compaction, when the provider's cache is lost anyway. Memory is frozen into
+it: a change of a memory file alone does not rebuild it (C1).
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, tzinfo
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from perdure.kernel.events import SessionId
+from perdure.kernel.ports import Clock
+from perdure.kernel.prompt import Prefix, ToolSchema
+
+from .project import project_notes, project_stamp
+
+FROZEN = "memory:"
+"""Begins the names of sources that are read at a rebuild and do not cause one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrefixParts:
+    system: str
+    tools: tuple[ToolSchema, ...]
+    stable: tuple[str, ...]
+    """`name hash` of each source whose change rebuilds the prefix."""
+    frozen: tuple[str, ...] = ()
+    """`memory:name hash` of each source that is only read when it is rebuilt."""
+
+
+class PrefixSource(Protocol):
+    def stamp(self, workdir: str) -> object:
+        """Cheap; equal stamps mean that `build` would find the same stable sources."""
+
+    def build(self, workdir: str, session: SessionId) -> PrefixParts:
+        """Read the files. Raises PerdureError."""
+
+
+class Section(Protocol):
+    """A piece of the system prompt that came from a file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str:
+        """Hash of the file, before any variable was put in."""
+
+    @property
+    def text(self) -> str: ...
+
+
+class AgentFiles(Protocol):
+    """An agent's own words: SOUL.md, SYSTEM_PROMPT.md, INSTRUCTIONS.md, in this order."""
+
+    def stamp(self) -> object: ...
+    def sections(self, variables: Mapping[str, str]) -> Sequence[Section]:
+        """With `{{variables}}` put in. Raises ConfigError."""
+
+
+class Memory(Protocol):
+    @property
+    def path(self) -> Path:
+        """Of MEMORY.md, whether or not it exists."""
+
+    def sections(self, today: date) -> Sequence[Section]:
+        """MEMORY.md and the last days' logs, each within its bounds. Never raises."""
+
+
+class AgentPrefix:
+    """The usual source: an agent's files, its memory, the working directory's AGENTS.md, tools."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        agent: Callable[[], AgentFiles],
+        memory: Memory | None,
+        tools: Callable[[], Sequence[ToolSchema]],
+        clock: Clock,
+        workspace: str = "",
+        description: str = "",
+        zone: tzinfo | None = None,
+    ) -> None:
+        """`agent` is asked at each look, so that a reload takes effect; it may raise PerdureError."""
+        self._name, self._agent, self._memory, self._tools = name, agent, memory, tools
+        self._clock, self._workspace, self._zone = clock, workspace, zone
+        self._description = description
+
+    def stamp(self, workdir: str) -> object:
+        return (self._agent().stamp(), project_stamp(Path(workdir)), tuple(self._tools()))
+
+    def build(self, workdir: str, session: SessionId) -> PrefixParts:
+        now = self._clock.now().astimezone(self._zone)
+        tools = tuple(self._tools())
+        place = Path(workdir)
+        variables = {
+            "agent": self._name,
+            "date": f"{now:%Y-%m-%d}",
+            "description": self._description,
+            "home": str(Path.home()),
+            "hostname": socket.gethostname(),
+            "memory": str(self._memory.path) if self._memory else "",
+            "os": _system(),
+            "shell": "bash",
+            "time": f"{now:%H:%M}",
+            "timezone": now.tzname() or "UTC",
+            "user": _user(),
+            "weekday": f"{now:%A}",
+            "workdir": workdir,
+            "workspace": self._workspace,
+        }
+        own = self._agent().sections(variables)
+        notes = project_notes(place)
+        remembered = self._memory.sections(now.date()) if self._memory else ()
+        texts = [section.text.strip() for section in own]
+        texts.append(self._where(variables))
+        texts += [
+            _quoted("project", s.name, s.text, "Notes kept in the working directory.")
+            for s in notes
+        ]
+        texts += [_quoted("memory", s.name, s.text, "") for s in remembered]
+        return PrefixParts(
+            system=_clean("\n\n".join(t for t in texts if t)),
+            tools=tools,
+            stable=(
+                *(_clean(f"{s.name} {s.digest}") for s in (*own, *notes)),
+                f"tools {digest(msgspec.json.encode(tools))}",
+            ),
+            frozen=tuple(f"{FROZEN}{s.name} {s.digest}" for s in remembered),
+        )
+
+    def _where(self, variables: Mapping[str, str]) -> str:
+        lines = [
+            f"Agent: {variables['agent']}",
+            f"Working directory: {variables['workdir']}",
+            f"System: {variables['os']}",
+        ]
+        if self._memory:
+            lines.append(f"Memory: {self._memory.path}")
+        return "\n".join(lines)
+
+
+def sealed(parts: PrefixParts) -> Prefix:
+    """The prefix, named by its content."""
+    body = parts.system.encode() + b"\0" + msgspec.json.encode(parts.tools)
+    return Prefix(system=parts.system, tools=parts.tools, digest=digest(body))
+
+
+def digest(data: bytes) -> str:
+    return sha256(data).hexdigest()[:16]
+
+
+def _clean(text: str) -> str:
+    """A path need not be valid Unicode; what goes to disk and to providers must."""
+    return text.encode(errors="replace").decode()
+
+
+def _quoted(tag: str, name: str, text: str, intro: str) -> str:
+    inner = text.strip().replace(f"</{tag}>", f"&lt;/{tag}>")
+    head = f"{intro}\n" if intro else ""
+    return f'{head}<{tag} file="{name}">\n{inner}\n</{tag}>' if inner else ""
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from perdure.kernel.errors import InvalidInput, NotFound, StorageError
 from perdure.kernel.events import (
     ArtifactId,
+    CallId,
     Image,
+    Json,
     ModelResponded,
     Native,
     Record,
     RequestId,
     SessionId,
     Text,
+    ToolFinished,
+    ToolResult,
 )
 from perdure.storage import (
     Committer,
@@ -343,6 +347,26 @@ async def test_a_record_that_json_cannot_hold_is_refused_and_the_log_goes_on(
     session.log.append([record(2)])
     await session.log.commit()
     assert session.log.last == 2 and len(list(session.log.read())) == 2
+    await session.log.close()
+
+
+@pytest.mark.parametrize("levels", [190, 210, 600])
+async def test_what_is_nested_too_deep_to_be_read_back_is_refused(
+    store: SessionStore, levels: int
+) -> None:
+    session = await store.create(S1)
+    value: Json = 1
+    for _ in range(levels // 2):
+        value = {"[[[": [value, "]}"]}
+    event = ToolFinished(call=CallId("c"), tool="t", result=ToolResult(data={"a": value}))
+    mine = Record(seq=1, at=BEGAN, event=event)
+    if levels > 200:
+        with pytest.raises(InvalidInput, match="nested"):
+            session.log.append([mine])
+    else:
+        session.log.append([mine, record(2, "[" * 1_000)])
+        await session.log.commit()
+        assert list(session.log.read()) == [mine, record(2, "[" * 1_000)]
     await session.log.close()
 
 

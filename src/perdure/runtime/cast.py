@@ -96,5 +96,5 @@ def _spec(settings: OneModel) -> ModelSpec:
         context_window=settings.context_window,
         timeout_seconds=settings.timeout_seconds,
         headers=settings.headers,
-        extra=settings.extra,  # type: ignore[arg-type]
+        extra=settings.extra,
     )

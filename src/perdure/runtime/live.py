@@ -22,6 +22,7 @@ from perdure.kernel.events import (
     Json,
     MessageId,
     MessageMode,
+    NoticeAdded,
     Part,
     Record,
     SessionId,
@@ -282,6 +283,14 @@ class Live:
                 self._rested(self)
 
     # Running ------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """After opening: go on where the log ends, and tell the owner what was found in it."""
+        if (torn := self.opened.log.torn) is not None:
+            text = f"The log ended in the middle of a record; those bytes were moved to {torn.name}."
+            self._journal.append(NoticeAdded(text=text, audience="user", level="warning"))
+        if self.state.busy or self.state.compaction_due or self._journal.dirty:
+            self.poke()
 
     def poke(self, *, interrupt: bool = False) -> None:
         """Something changed: go on, or begin."""

@@ -93,6 +93,7 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(live.close() for live in self._live.values()))
         self._live.clear()
+        self._services.store.unfinished.sweep()
         await self._team.close()
         await self._services.models.close()
         self._services.index.close()
@@ -262,7 +263,7 @@ class Runtime:
     def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
         live = self._live.get(session)
         store = self._services.store
-        artifacts = live.opened.artifacts if live else store.open_readonly(session).artifacts
+        artifacts = live.opened.artifacts if live else store.artifacts(session)
         path = artifacts.path(artifact)
         if not path.is_file():
             raise NotFound(f"session {session} has no artifact {artifact}")
@@ -334,8 +335,7 @@ class Runtime:
                 await opened.log.close()
                 raise
             self._live[session] = live
-            if live.state.busy or live.state.compaction_due:
-                live.poke()
+            live.resume()
         return live
 
     def _rested(self, live: Live) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from perdure.kernel.errors import InvalidInput, NotFound
+from perdure.kernel.errors import InvalidInput, NotFound, StorageError
 from perdure.kernel.events import ArtifactId, Image
 from perdure.kernel.prompt import ImageSource
 
@@ -33,9 +33,10 @@ class ArtifactStore(ImageSource):
     """The artifacts of one session. What is put is durable when the log's next commit returns.
     May be used from any thread."""
 
-    def __init__(self, folder: Path, disk: Disk, require: Callable[[Path], None]) -> None:
-        """`require(path)` has the session's next commit sync a file or folder; it may be called from
-        any thread, and raises StorageError where nothing can be stored."""
+    def __init__(self, folder: Path, disk: Disk, require: Callable[[Path], None] | None) -> None:
+        """`require(path)` has the session's next commit sync a file or folder that is there; it may
+        be called from any thread, and raises StorageError where nothing can be stored. None: this
+        is for reading only."""
         self._folder = folder
         self._disk = disk
         self._require = require
@@ -105,6 +106,8 @@ class ArtifactStore(ImageSource):
             raise storage_error("read an artifact", error) from error
 
     def _keep(self, name: str, write: Callable[[Path], None]) -> None:
+        if self._require is None:
+            raise StorageError("this session is only open for reading")
         target = self._folder / name
         try:
             if self._is_whole(target):
@@ -124,7 +127,7 @@ class ArtifactStore(ImageSource):
             raise storage_error("store an artifact", error) from error
 
     def _promise(self, name: str) -> ArtifactId:
-        if name not in self._known:
+        if self._require is not None and name not in self._known:
             if not self._known:
                 self._require(self._folder.parent)
             self._require(self._folder)

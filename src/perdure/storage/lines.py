@@ -34,6 +34,12 @@ HEAD = re.compile(rb'\{"sum":"[0-9a-f]{16}","seq":([0-9]{1,18}),')
 """How a line begins. It cannot stand in a JSON string, where quotes are escaped."""
 
 
+DEEPEST = 200
+"""Levels of nesting in a record. The decoder's own limit depends on how deep the stack is that day: what
+was written must be readable from anywhere."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
 class Place(NamedTuple):
     """A spot between two lines of a log."""
 
@@ -50,17 +56,33 @@ START = Place(0, 0, ZERO)
 
 def encode(record: Record, total: bytes) -> tuple[bytes, bytes]:
     """The line, with its newline, that continues a log whose last sum is `total`; and its own sum.
-    Raises InvalidInput when the record holds what JSON cannot (a lone surrogate)."""
+    Raises InvalidInput when the record holds what cannot be read back: a lone surrogate, or more
+    than DEEPEST levels of nesting."""
     try:
         body = _encoder.encode(record)[1:]
     except (UnicodeEncodeError, RecursionError, OverflowError, TypeError, ValueError) as error:
         what = type(record.event).__name__
         raise InvalidInput(f"a {what} cannot be stored: {error}") from error
+    if body.count(b"[") + body.count(b"{") >= DEEPEST and _depth(body) > DEEPEST:
+        what = type(record.event).__name__
+        raise InvalidInput(f"a {what} cannot be stored: it is nested deeper than {DEEPEST} levels")
     if b"\n" in body:
         # Only a provider's raw JSON can bring one, as white space between tokens.
         body = body.replace(b"\n", b" ")
     mine = blake2b(total + body, digest_size=8).hexdigest().encode()
     return b'%b%b",%b\n' % (_HEAD, mine, body), mine
+
+
+def _depth(body: bytes) -> int:
+    """Of JSON without its opening brace."""
+    deepest = depth = 1
+    for byte in _STRING.sub(b"", body):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
 
 
 def continuing(lines: Sequence[bytes], total: bytes) -> tuple[int, bytes]:

@@ -61,7 +61,7 @@ class StoredSession:
     def __init__(self, files: SessionFiles, committer: Committer, found: Survey) -> None:
         self.id = SessionId(files.folder.name)
         self.files = files
-        self.artifacts = ArtifactStore(files.artifacts, committer.disk, _refuse)
+        self.artifacts = ArtifactStore(files.artifacts, committer.disk, None)
         self.torn = found.size - found.place.offset if found.broken and found.broken.torn else 0
         """Bytes at the end that are not (or not yet) a whole record."""
         self.damage: Damaged | None = None
@@ -104,7 +104,7 @@ class SessionStore:
 
     def artifacts(self, session: SessionId) -> ArtifactStore:
         """A session's artifacts for reading only; its log is not looked at. Raises InvalidInput."""
-        return ArtifactStore(self.files(session).artifacts, self._disk, _refuse)
+        return ArtifactStore(self.files(session).artifacts, self._disk, None)
 
     def exists(self, session: SessionId) -> bool:
         """Raises InvalidInput."""
@@ -309,10 +309,6 @@ class SessionStore:
             needs.append(self._root.parent)
         self._disk.mkdir(folder)
         return needs
-
-
-def _refuse(path: Path) -> None:
-    raise StorageError("this session is only open for reading")
 
 
 def _not_found(session: SessionId) -> NotFound:

@@ -1,0 +1,1 @@
+"""One module per command. Each is loaded when its command runs, and not for `--help`."""

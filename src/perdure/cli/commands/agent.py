@@ -1,0 +1,103 @@
+"""`perdure agent …`: the agents of a workspace, which are files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from perdure.cli.common import place_of, table
+from perdure.cli.problems import DONE, FAILED
+
+if TYPE_CHECKING:
+    from perdure.agents import Agents
+
+
+@click.group()
+def agent() -> None:
+    """Create, list, show and check agents. Works without a server."""
+
+
+def _agents(ctx: click.Context) -> Agents:
+    from perdure.agents import Agents, open_workspace
+
+    return Agents(open_workspace(place_of(ctx).root))
+
+
+@agent.command("create")
+@click.argument("name")
+@click.option(
+    "-m", "--model", metavar="PROVIDER/NAME", default="", help="Default: the workspace's."
+)
+@click.option("-d", "--description", default="", help="One line about it.")
+@click.pass_context
+def create(ctx: click.Context, name: str, model: str, description: str) -> int:
+    """Write the files of a new agent."""
+    from perdure.agents import create_agent, open_workspace
+
+    place = place_of(ctx)
+    written = create_agent(open_workspace(place.root), name, model=model, description=description)
+    for path in written:
+        click.echo(click.style(f"  {path.relative_to(place.root)}", dim=True))
+    click.echo(f"Talk to it: perdure chat {name}")
+    return DONE
+
+
+@agent.command("list")
+@click.pass_context
+def list_(ctx: click.Context) -> int:
+    """List the workspace's agents."""
+    agents = _agents(ctx)
+    rows = []
+    for entry in agents.list():
+        name = entry.name + (" *" if entry.name == agents.default else "")
+        if entry.agent is None or entry.error:
+            rows.append((name, "broken", entry.error.splitlines()[0]))
+        else:
+            rows.append((name, entry.agent.model or "rehearsal", entry.agent.description))
+    if not rows:
+        click.echo("No agent yet. Make one: perdure agent create NAME", err=True)
+        return DONE
+    for line in table(("AGENT", "MODEL", "DESCRIPTION"), rows):
+        click.echo(line)
+    return DONE
+
+
+@agent.command("show")
+@click.argument("name", required=False, default="")
+@click.pass_context
+def show(ctx: click.Context, name: str) -> int:
+    """Show what an agent's files come to."""
+    agents = _agents(ctx)
+    one = agents.get(name)
+    click.echo(
+        click.style(one.name, bold=True) + (f"  {one.description}" if one.description else "")
+    )
+    click.echo("  model   " + (", then ".join(m.reference for m in one.models) or "rehearsal"))
+    click.echo(f"  folder  {one.folder}")
+    for path in sorted(p for p in one.folder.rglob("*") if p.is_file()):
+        click.echo(click.style(f"          {path.relative_to(one.folder)}", dim=True))
+    return DONE
+
+
+@agent.command("check")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.pass_context
+def check(ctx: click.Context, names: tuple[str, ...]) -> int:
+    """Check agents' files: what is wrong, in which file and line.
+
+    Exit code: 0 all well, 1 something is wrong.
+    """
+    agents = _agents(ctx)
+    wrong = 0
+    for name in names or agents.names():
+        entry = agents.entry(name)
+        if entry.error:
+            wrong += 1
+            click.echo(click.style("✗ ", fg="red") + name)
+            click.echo("  " + entry.error.replace("\n", "\n  "))
+        else:
+            click.echo(click.style("✓ ", fg="green") + name)
+            for warning in entry.agent.warnings if entry.agent is not None else ():
+                click.echo("  " + warning)
+    return FAILED if wrong else DONE

@@ -1,0 +1,197 @@
+"""`perdure doctor`: what is well, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import click
+
+from perdure.cli import server_process
+from perdure.cli.place import Place
+from perdure.cli.problems import DONE, FAILED, Problem, problem_of
+
+Mark = Literal["ok", "note", "bad"]
+LOW_DISK_MB = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    mark: Mark
+    what: str
+    todo: str = ""
+
+
+@click.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> int:
+    """Check this installation and workspace.
+
+    Exit code: 0 all well (notes do not count), 1 something needs to be done.
+    """
+    from perdure.cli.common import place_of
+
+    findings: list[Finding] = []
+
+    def report(one: Finding) -> None:
+        findings.append(one)
+        sign, color = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}[one.mark]
+        click.echo(click.style(sign, fg=color) + " " + one.what)
+        for line in one.todo.splitlines():
+            click.echo("    → " + line)
+
+    for one in _installation():
+        report(one)
+    try:
+        place = place_of(ctx)
+    except Exception as error:
+        report(_of_error(error))
+        return FAILED
+    report(Finding("ok", f"workspace {place.root}"))
+    for check in (_disk, _agents, _models, _policy, _server):
+        try:
+            for one in check(place):
+                report(one)
+        except Exception as error:
+            report(_of_error(error))
+    return FAILED if any(one.mark == "bad" for one in findings) else DONE
+
+
+def _of_error(error: Exception) -> Finding:
+    problem = problem_of(error) or Problem(f"{type(error).__name__}: {error}")
+    return Finding("bad", problem.message, problem.hint)
+
+
+def _installation() -> Iterator[Finding]:
+    from perdure import __version__
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok", f"perdure {__version__}, Python {python}, {sys.platform}")
+    if sys.stdout.encoding.lower().replace("-", "") != "utf8":
+        yield Finding(
+            "note",
+            f"the terminal's encoding is {sys.stdout.encoding}: some signs will be shown as ?",
+            "export LANG=C.UTF-8",
+        )
+    if shutil.which("bash") is None:
+        yield Finding("bad", "there is no bash: the bash tool cannot run", "Install bash.")
+
+
+def _disk(place: Place) -> Iterator[Finding]:
+    probe = place.state / f".doctor-{os.getpid()}"
+    try:
+        place.state.mkdir(exist_ok=True)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        yield Finding(
+            "bad",
+            f"{place.state} cannot be written: {error.strerror}",
+            "Check its owner and permissions, and the space on its disk.",
+        )
+        return
+    free = shutil.disk_usage(place.state).free // 1_000_000
+    if free < LOW_DISK_MB:
+        yield Finding("bad", f"only {free} MB are free on the workspace's disk", "Make room.")
+    else:
+        yield Finding("ok", f"storage can be written, {free:,} MB free")
+
+
+def _agents(place: Place) -> Iterator[Finding]:
+    from perdure.agents import Agents, open_workspace
+
+    agents = Agents(open_workspace(place.root))
+    entries = agents.list()
+    for entry in entries:
+        if entry.error:
+            yield Finding(
+                "bad",
+                f"agent {entry.name}: {entry.error.splitlines()[0]}",
+                "\n".join(entry.error.splitlines()[1:]).strip(),
+            )
+    if not any(entry.name == agents.default for entry in entries):
+        yield Finding(
+            "bad",
+            f"the default agent '{agents.default}' does not exist",
+            f"perdure agent create {agents.default}\nor set default_agent in perdure.yaml",
+        )
+    else:
+        good = [entry.name for entry in entries if not entry.error]
+        yield Finding("ok", f"agents: {', '.join(good)}")
+
+
+def _models(place: Place) -> Iterator[Finding]:
+    from perdure.agents import Agents, open_workspace
+    from perdure.models.credentials import Credentials, config_folder
+    from perdure.models.providers import find
+
+    credentials = Credentials(config_folder(os.environ), os.environ)
+    agents = Agents(open_workspace(place.root))
+    for entry in agents.list():
+        if entry.agent is None:
+            continue
+        if not entry.agent.models:
+            yield Finding(
+                "note",
+                f"{entry.name} has no model: the built-in rehearsal answers",
+                "perdure login PROVIDER, then `model: provider/name` in perdure.yaml",
+            )
+            continue
+        for model in entry.agent.models:
+            row = find(model.provider)
+            if row is not None and row.key == "needed" and credentials.get(model.provider) is None:
+                yield Finding(
+                    "bad",
+                    f"{entry.name} uses {model.reference}, and there is no key for it",
+                    f"perdure login {model.provider}",
+                )
+            else:
+                yield Finding("ok", f"{entry.name}: {model.reference}")
+
+
+def _policy(place: Place) -> Iterator[Finding]:
+    for path in (place.state / "policy.yaml", place.state / "policy.local.yaml"):
+        if path.exists() and path.stat().st_mode & 0o022:
+            yield Finding("bad", f"{path} can be changed by other users", f"chmod go-w {path}")
+
+
+def _server(place: Place) -> Iterator[Finding]:
+    from perdure import __version__
+    from perdure.cli.common import drive
+
+    found = server_process.look(place)
+    if found.file is None:
+        yield Finding("ok", "the server does not run; it is started when needed")
+        return
+    if not found.alive:
+        end = server_process.log_end(place).splitlines()[-5:]
+        yield Finding(
+            "note",
+            "the server crashed; the next command starts it again",
+            "\n".join([f"its log: {place.server_log}", *end]),
+        )
+        return
+    if not drive(server_process.answers(found.file)):
+        yield Finding(
+            "bad",
+            f"process {found.file.pid} should be the server but does not answer",
+            f"kill {found.file.pid}, or if it is another program: rm {place.server_file}",
+        )
+        return
+    if found.file.version and found.file.version != __version__:
+        yield Finding(
+            "note",
+            f"the server is version {found.file.version}, this command {__version__}",
+            "perdure serve stop   (the next command starts the new one)",
+        )
+    yield Finding("ok", f"the server listens at {found.file.url}")
+    if place.server_file.stat().st_mode & 0o077:
+        yield Finding(
+            "bad",
+            f"{place.server_file} can be read by other users",
+            f"chmod 600 {place.server_file}",
+        )

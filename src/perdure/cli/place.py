@@ -1,0 +1,54 @@
+"""Where the workspace is, and which of its files the terminal reads or writes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.cli.problems import WORKSPACE, Problem, no_workspace
+
+CONFIG = "perdure.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    root: Path
+    """Folder of perdure.yaml, absolute."""
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".perdure"
+
+    @property
+    def server_file(self) -> Path:
+        """Written by a listening server: where, and with which token."""
+        return self.state / "run" / "server.json"
+
+    @property
+    def server_log(self) -> Path:
+        return self.state / "run" / "server.log"
+
+    @property
+    def history(self) -> Path:
+        """What was typed in the chat."""
+        return self.state / "run" / "history"
+
+
+def locate(option: str | None) -> Place:
+    """The workspace to use. Raises Problem when there is none."""
+    if option:
+        root = Path(option).expanduser().resolve()
+        if not (root / CONFIG).is_file():
+            raise Problem(
+                f"{root} is no workspace: it holds no {CONFIG}.",
+                hint=f"Create one there: perdure init {option}",
+                code=WORKSPACE,
+            )
+        return Place(root=root)
+    from perdure.agents import find_workspace
+
+    found = find_workspace(Path.cwd(), os.environ)
+    if found is None:
+        raise no_workspace()
+    return Place(root=found.root)

@@ -1,0 +1,50 @@
+"""What `perdure serve` runs: a workspace's runtime behind its HTTP server."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from perdure.agents import open_workspace
+from perdure.cli.place import Place
+from perdure.cli.problems import DONE
+from perdure.server import RuntimeApi, ServerSettings, serve
+
+if TYPE_CHECKING:
+    from perdure.server import ServerFile
+
+
+def serve_workspace(place: Place, *, host: str | None, port: int | None) -> int:
+    """Serve until told to stop. `host` and `port` override perdure.yaml."""
+    _log_to_stderr()
+    workspace = open_workspace(place.root)
+    wanted = workspace.config.server
+    token = wanted.token.get_secret_value()
+    settings = ServerSettings(
+        host=host or wanted.host,
+        port=wanted.port if port is None else port,
+        tokens=(token,) if token else (),
+    )
+
+    async def opener() -> RuntimeApi:
+        from perdure.runtime.opening import open_runtime
+
+        return await open_runtime(workspace)
+
+    serve(opener, settings, run=place.server_file.parent, announce=_announce)
+    return DONE
+
+
+def _announce(file: ServerFile) -> None:
+    logging.getLogger("perdure").info("listening on %s (process %d)", file.url, file.pid)
+
+
+def _log_to_stderr() -> None:
+    """Without a file of our own: the foreground shows it, the background sends it to server.log."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("perdure").setLevel(logging.INFO)

@@ -1,0 +1,144 @@
+"""Opens models by what an agent's files say: provider, name, and the credential that belongs to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from perdure.kernel.errors import ConfigError
+from perdure.kernel.ports import Model
+
+from .credentials import Credentials, missing
+from .providers import PROVIDERS, Provider, find, nearest
+from .spec import ModelSpec, Secret
+from .wire import Http
+
+CLOUD_WINDOW = 128_000
+LOCAL_WINDOW = 32_000
+"""Tokens, for models of which nothing is known. `context_window` in an agent's file says better."""
+
+
+class Models:
+    """All providers, with the owner's credentials. Shared by the sessions of a workspace."""
+
+    def __init__(
+        self,
+        http: Http,
+        credentials: Credentials,
+        *,
+        base: Path,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`base`: the folder that the relative path of a script starts from, the workspace's.
+        `env`: where local servers may be named, e.g. in OLLAMA_HOST."""
+        self._http, self._credentials = http, credentials
+        self._base, self._env = base, env
+
+    def open(self, spec: ModelSpec) -> Model:
+        """A model for one session. Raises ConfigError: unknown provider, missing key or package,
+        a script that cannot be read."""
+        row = find(spec.provider)
+        if row is None:
+            return self._unlisted(spec)
+        match row.protocol:
+            case "rehearsal":
+                from .rehearsal import RehearsalModel
+
+                return RehearsalModel()
+            case "script":
+                from .script import ScriptModel
+
+                path = self._base / Path(spec.name).expanduser()
+                return ScriptModel.load(path, name=f"script:{spec.name}")
+        if not spec.name:
+            raise ConfigError(
+                f"{row.title} has many models, and none is named.",
+                hint=f"Write {row.name}/{row.example or 'MODEL'}.",
+            )
+        spec = replace(
+            spec,
+            provider=row.name,
+            base_url=spec.base_url or self._moved(row),
+            api_key=spec.api_key or self._key(row, spec),
+        )
+        match row.protocol:
+            case "anthropic":
+                from .anthropic import Anthropic
+
+                return Anthropic(spec, self._http)
+            case "gemini":
+                from .gemini import Gemini
+
+                return Gemini(spec, self._http)
+            case "openai-responses":
+                from .openai_responses import OpenAIResponses
+
+                return OpenAIResponses(spec, self._http)
+            case _:
+                from .openai_chat import OpenAIChat
+
+                return OpenAIChat(spec, self._http)
+
+    def window(self, spec: ModelSpec) -> int:
+        """Tokens of context a model can take. The first look into genai-prices' table costs a process
+        half a second; it is not done for a server of the owner's own, whose models it cannot know."""
+        if spec.context_window:
+            return spec.context_window
+        row = find(spec.provider)
+        if row is not None and row.key == "optional":
+            return LOCAL_WINDOW
+        if spec.base_url or (row is not None and row.key == "none"):
+            return CLOUD_WINDOW
+        from .prices import context_window
+
+        provider = (row.prices or row.name) if row is not None else spec.provider
+        return context_window(provider, spec.name) or CLOUD_WINDOW
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _unlisted(self, spec: ModelSpec) -> Model:
+        """A server behind `base_url`, or one of the many that pydantic-ai reaches."""
+        if not spec.name:
+            raise ConfigError(f"{spec.provider!r} names no model.", hint=_known(spec.provider))
+        key = spec.api_key or self._credentials.secret(spec.provider, needed=False)
+        spec = replace(spec, api_key=key)
+        if spec.base_url:
+            from .openai_chat import OpenAIChat
+
+            return OpenAIChat(spec, self._http)
+        from . import longtail
+
+        if not longtail.knows(spec.provider) and (close := nearest(spec.provider)):
+            raise ConfigError(
+                f"There is no provider {spec.provider!r}.", hint=f"Did you mean {close}?"
+            )
+        return longtail.LongTail(spec, self._http)
+
+    def _key(self, row: Provider, spec: ModelSpec) -> Secret:
+        if row.key == "needed" and not spec.base_url:
+            if self._credentials.get(row.name) is None:
+                raise missing(row.name, row.env)
+            return self._credentials.secret(row.name)
+        return self._credentials.secret(row.name, needed=False)
+
+    def _moved(self, row: Provider) -> str:
+        """Where a variable puts a local server, as a base address; empty where none does."""
+        place = self._env.get(row.base_url_env, "").strip() if row.base_url_env else ""
+        if not place:
+            return ""
+        url = place if "://" in place else f"http://{place}"
+        # 0.0.0.0 is where a server listens, not where one reaches it.
+        url = url.replace("//0.0.0.0", "//127.0.0.1").rstrip("/")
+        if ":" not in url.partition("://")[2] and url.startswith("http://"):
+            url += ":11434"
+        return url if url.endswith("/v1") else f"{url}/v1"
+
+
+def _known(provider: str) -> str:
+    close = nearest(provider)
+    if close:
+        return f"Write {close}/{PROVIDERS[close].example or 'MODEL'}."
+    return "Write provider/model, e.g. anthropic/claude-sonnet-4-5."

@@ -1,0 +1,222 @@
+"""A reply as it streams in: the same for every provider, so that adapters only translate.
+
+The draft keeps parts in the order in which they first appeared, shows deltas live, and in the end
+makes whole what servers leave broken: call ids missing or double, arguments that are no JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Literal
+
+import msgspec
+
+from perdure.kernel.errors import ModelError
+from perdure.kernel.events import (
+    AnyDelta,
+    AssistantPart,
+    CallDelta,
+    CallId,
+    Native,
+    RequestId,
+    StopReason,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCall,
+    Usage,
+)
+from perdure.kernel.prompt import Reply
+
+from .codec import clean, decode_arguments
+
+MAX_ARGUMENT_CHARS = 4 * 1024 * 1024
+"""Arguments longer than this are dropped while they stream, and the call is reported as unparsed."""
+MAX_UNPARSED_CHARS = 2_000
+
+
+class Block:
+    """One part in the making."""
+
+    __slots__ = ("call_id", "index", "kind", "name", "pieces", "size", "too_long")
+
+    def __init__(self, kind: Literal["text", "thinking", "call"], index: int) -> None:
+        self.kind = kind
+        self.index = index
+        """Among the calls, from 0."""
+        self.pieces: list[str] = []
+        self.call_id = ""
+        self.name = ""
+        self.size = 0
+        self.too_long = False
+
+    @property
+    def whole(self) -> str:
+        return clean("".join(self.pieces))
+
+
+class Draft:
+    """`key` names a part within its response: a block index, a call index, or a fixed word."""
+
+    def __init__(self, model: str, request: RequestId, emit: Callable[[AnyDelta], None]) -> None:
+        self.model = model
+        self.stop: StopReason | None = None
+        """None until the provider said why it ended: a stream that ends before is cut."""
+        self.why = ""
+        """What the provider said about an answer it cut short or withheld."""
+        self.usage = Usage()
+        self.blocks: dict[Hashable, Block] = {}
+        self._request = request
+        self._emit = emit
+        self._calls = 0
+
+    def text(self, key: Hashable, piece: str) -> None:
+        if piece:
+            self._block(key, "text").pieces.append(piece)
+            self._emit(TextDelta(request=self._request, text=clean(piece)))
+
+    def thinking(self, key: Hashable, piece: str) -> None:
+        if piece:
+            self._block(key, "thinking").pieces.append(piece)
+            self._emit(ThinkingDelta(request=self._request, text=clean(piece)))
+
+    def call(self, key: Hashable, *, id: str = "", name: str = "", arguments: str = "") -> None:
+        """Open a call, or add to it; an id or name once known stays."""
+        block = self._block(key, "call")
+        announced = ""
+        if name and not block.name:
+            block.name = announced = clean(name)
+        if id and not block.call_id:
+            block.call_id = clean(id)
+        if arguments:
+            block.size += len(arguments)
+            if block.size <= MAX_ARGUMENT_CHARS:
+                block.pieces.append(arguments)
+            elif not block.too_long:
+                block.too_long = True
+                del block.pieces[1:]
+                block.pieces = [block.pieces[0][:MAX_UNPARSED_CHARS]] if block.pieces else []
+        if announced or arguments:
+            self._emit(
+                CallDelta(
+                    request=self._request,
+                    index=block.index,
+                    name=announced,
+                    arguments=clean(arguments) if not block.too_long else "",
+                )
+            )
+
+    @property
+    def next_id(self) -> str:
+        """An id for the next call to be opened, for providers that give none; unique in the session."""
+        return f"{self._request}-{self._calls}"
+
+    @property
+    def partial(self) -> str:
+        """The text that has arrived."""
+        return "".join(b.whole for b in self.blocks.values() if b.kind == "text")
+
+    def finish(
+        self,
+        native: Callable[[list[ToolCall]], Native | None],
+        cost: Callable[[Usage], float | None],
+        *,
+        mends: bool = False,
+    ) -> Reply:
+        """The whole reply. `native` is asked for the provider's own form when every call came whole,
+        with an id of its own, or when it `mends` those that did not, writing them as the calls it is
+        given; otherwise history is re-encoded from the parts.
+        Raises ModelError: cut, empty or refused."""
+        if self.stop is None:
+            raise ModelError(
+                "The connection closed before the model had finished.",
+                kind="cut",
+                partial=self.partial,
+            )
+        parts, calls, intact = self._parts()
+        text = any(isinstance(p, Text) for p in parts)
+        if not text and not calls:
+            raise self._nothing()
+        stop = self.stop
+        if stop == "tools" and not calls:
+            stop = "end"
+        elif stop in ("end", "other") and calls:
+            stop = "tools"
+        return Reply(
+            model=clean(self.model),
+            parts=tuple(parts),
+            stop=stop,
+            usage=self.usage,
+            cost_usd=cost(self.usage),
+            native=native(calls) if intact or mends else None,
+        )
+
+    def _block(self, key: Hashable, kind: Literal["text", "thinking", "call"]) -> Block:
+        block = self.blocks.get(key)
+        if block is None:
+            block = self.blocks[key] = Block(kind, self._calls)
+            if kind == "call":
+                self._calls += 1
+        return block
+
+    def _parts(self) -> tuple[list[AssistantPart], list[ToolCall], bool]:
+        parts: list[AssistantPart] = []
+        calls: list[ToolCall] = []
+        seen: set[str] = set()
+        intact = True
+        for block in self.blocks.values():
+            whole = block.whole
+            if block.kind == "call":
+                call, ok = self._call(block, whole, seen)
+                seen.add(call.id)
+                intact = intact and ok
+                calls.append(call)
+                parts.append(call)
+            elif block.kind == "text":
+                if whole.strip():
+                    parts.append(Text(text=whole))
+            elif whole:
+                parts.append(Thinking(text=whole))
+        return parts, calls, intact
+
+    def _call(self, block: Block, whole: str, seen: set[str]) -> tuple[ToolCall, bool]:
+        """The call, and whether the provider sent it in a form that can be sent back."""
+        identity, ok = block.call_id, True
+        if not identity or identity in seen:
+            identity, ok = f"{identity or self._request}-{block.index}", False
+        arguments = None if block.too_long else decode_arguments(whole)
+        unparsed = "" if arguments is not None else whole[:MAX_UNPARSED_CHARS] or "nothing"
+        call = ToolCall(
+            id=CallId(identity), name=block.name, arguments=arguments or {}, unparsed=unparsed
+        )
+        return call, ok and arguments is not None
+
+    def _nothing(self) -> ModelError:
+        if self.stop == "refusal":
+            said = f"The model declined to answer: {self.why}" if self.why else ""
+            return ModelError(said or "The model declined to answer.", kind="refused")
+        if self.stop == "length":
+            return ModelError(
+                "The model used all its output tokens before it said anything.",
+                kind="empty",
+                hint="Raise max_output_tokens, or lower effort.",
+            )
+        said = f"The model's answer was empty: {self.why}" if self.why else ""
+        return ModelError(said or "The model's answer was empty.", kind="empty")
+
+
+def native(format: str, body: bytes) -> Native:
+    """The provider's own form of a reply; `body` is JSON."""
+    return Native(format=format, body=msgspec.Raw(body))
+
+
+def verbatim(text: str, call: ToolCall) -> object:
+    """The arguments of a call for `native`: as the model wrote them, where that was JSON."""
+    if text and not call.unparsed:
+        try:
+            msgspec.json.decode(text)
+        except ValueError:
+            return call.arguments
+        return msgspec.Raw(text.encode())
+    return call.arguments

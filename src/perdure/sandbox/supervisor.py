@@ -1,0 +1,409 @@
+"""The process that stands above a command. Runs as a script of its own, on the standard library alone.
+
+Started once per runtime as a launcher: it reads folders of prepared commands from its standard input,
+forks a supervisor for each and answers with its process id. It ends with its input; supervisors do not.
+
+A supervisor owns one command: takes the folder's lock, writes `began`, starts the command in a session
+of its own, stores its output, and writes `exit` when it is over and nothing of it is left running.
+
+Invariant: a command is started only by who holds its lock and has created `began`. So asking for a
+supervisor twice is harmless, and `lock` free without `exit` means: never begun, or its supervisor was
+killed, as `began` tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+CHUNK = 1 << 18
+GRACE = 0.25
+"""Seconds between asking processes to end and killing them."""
+LINGER = 0.25
+"""Seconds that what a command left in the background gets to end by itself."""
+KILLING = 2.0
+"""Seconds after which processes that cannot be killed are given up."""
+MAX_MARKS = 1 << 20
+LOCK_TRIES = 50
+MARKER = "PERDURE_PROCESS"
+"""Environment variable that every process of a command inherits."""
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_LINUX = sys.platform == "linux"
+_LIBC = ctypes.CDLL(None, use_errno=True) if _LINUX else None
+_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110
+
+
+# Finding processes -------------------------------------------------------------------------------
+
+
+def stat_of(pid: int) -> tuple[str, int, int] | None:
+    """State, parent and session of a process; None when it is gone or cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[0].decode(), int(fields[1]), int(fields[3])
+
+
+def pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def descendants(root: int) -> list[int]:
+    """Living processes below `root`, whatever session or group they moved to."""
+    if not _LINUX:
+        return []
+    found: list[int] = []
+    if _CHILDREN:
+        todo = [root]
+        while todo:
+            below = _children(todo.pop())
+            found.extend(below)
+            todo.extend(below)
+    else:
+        parents: dict[int, list[int]] = {}
+        for pid in pids():
+            if (stat := stat_of(pid)) is not None:
+                parents.setdefault(stat[1], []).append(pid)
+        todo = [root]
+        while todo:
+            below = parents.get(todo.pop(), [])
+            found.extend(below)
+            todo.extend(below)
+    return [pid for pid in found if (stat := stat_of(pid)) is not None and stat[0] not in "ZX"]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                found.extend(int(child) for child in file.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def send(targets: list[int], number: int) -> None:
+    for pid in targets:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+
+# One command -------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.child = 0
+        self.status: int | None = None
+        """Wait status of the command itself, once it ended."""
+        self.childless = False
+        """Nothing below us is left, not even a zombie."""
+        self.stop = False
+        self.size = self.lines = self.dropped = 0
+        self.limit = 0
+        self.streams: dict[int, int] = {}
+        """Read ends that are open, and which stream each is: 1 or 2."""
+        self.stream = 0
+        self.marked = 0
+        self.full = False
+
+    def file(self, name: str, flags: int) -> int:
+        return os.open(f"{self.folder}/{name}", flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def claim(self) -> bool:
+        """Become the one supervisor of this command, or learn that there is or was another."""
+        lock = self.file("lock", os.O_RDWR)
+        for _ in range(LOCK_TRIES):  # a runtime that looks whether we live holds it for a moment
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.01)
+        else:
+            return False
+        if os.path.exists(f"{self.folder}/began"):  # noqa: PTH110
+            return False
+        # What could fail for want of space comes before `began`; the exit file takes its space now,
+        # so that a full disk cannot lose the outcome.
+        self.exit = self.file("exit.new", os.O_WRONLY | os.O_TRUNC)
+        os.write(self.exit, b" " * 1024)
+        self.output = self.file("output", os.O_WRONLY | os.O_TRUNC)
+        self.marks = self.file("marks", os.O_WRONLY | os.O_TRUNC)
+        self.began = self.file("began.new", os.O_WRONLY | os.O_TRUNC)
+        os.write(self.began, b"%d\n" % os.getpid())
+        os.rename(f"{self.folder}/began.new", f"{self.folder}/began")  # noqa: PTH104
+        return True
+
+    def run(self) -> None:
+        with open(f"{self.folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
+            spec = json.load(file)
+        self.limit = spec["output_limit"]
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.listen()
+        started = time.monotonic()
+        problem = self.start(spec)
+        if problem:
+            self.finish("unstarted", 0.0, 0, problem)
+            return
+        reason = self.watch(started + spec["timeout"])
+        seconds = time.monotonic() - started
+        left = self.end(reason)
+        self.finish(reason, seconds, left, 0)
+
+    def listen(self) -> None:
+        self.wake, wake = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.on_stop)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self.poller = select.poll()
+        self.poller.register(self.wake, select.POLLIN)
+
+    def on_stop(self, *_: object) -> None:
+        self.stop = True
+
+    def start(self, spec: dict[str, object]) -> int:
+        """Fork and execute the command. Returns the errno of what went wrong, or 0."""
+        out, out_child = os.pipe()
+        err, err_child = os.pipe()
+        fault, fault_child = os.pipe()
+        above = os.getpid()
+        self.child = os.fork()
+        if self.child == 0:
+            try:
+                execute(spec, above, out_child, err_child)
+            except OSError as error:
+                os.write(fault_child, b"%d" % (error.errno or errno.EIO))
+            finally:
+                os._exit(127)
+        os.write(self.began, b"%d\n" % self.child)
+        for fd in (out_child, err_child, fault_child):
+            os.close(fd)
+        problem = os.read(fault, 16)  # ends when the command has been executed
+        os.close(fault)
+        for fd, stream in ((out, 1), (err, 2)):
+            os.set_blocking(fd, False)
+            self.streams[fd] = stream
+            self.poller.register(fd, select.POLLIN)
+        return int(problem) if problem else 0
+
+    def watch(self, deadline: float) -> str:
+        while self.status is None:
+            if self.stop:
+                return "stopped"
+            rest = deadline - time.monotonic()
+            if rest <= 0:
+                return "timeout"
+            self.pump(min(rest, 3600.0))
+        return "exited"
+
+    def pump(self, seconds: float) -> bool:
+        """Wait for output or news of children, take what there is. False: there was nothing."""
+        ready = self.poller.poll(max(0, int(seconds * 1000) + 1))
+        for fd, _ in ready:
+            if fd == self.wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 4096)
+                continue
+            try:
+                data = os.read(fd, CHUNK)
+            except BlockingIOError:
+                continue
+            if data:
+                self.store(self.streams[fd], data)
+            else:
+                self.poller.unregister(fd)
+                os.close(fd)
+                del self.streams[fd]
+        self.reap()
+        return bool(ready)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.childless = True
+                return
+            if pid == 0:
+                self.childless = False
+                return
+            if pid == self.child:
+                self.status = status
+
+    def store(self, stream: int, data: bytes) -> None:
+        keep = data if self.size + len(data) <= self.limit else data[: self.limit - self.size]
+        if self.full:
+            keep = b""
+        self.dropped += len(data) - len(keep)
+        try:
+            if keep and stream != self.stream and self.marked < MAX_MARKS:
+                # Before the bytes it is about, so that who follows never takes one stream for another.
+                os.write(self.marks, self.size.to_bytes(8, "big") + bytes((stream,)))
+                self.stream = stream
+                self.marked += 9
+            view = memoryview(keep)
+            while view:
+                written = os.write(self.output, view)
+                self.size += written
+                self.lines += bytes(view[:written]).count(b"\n")
+                view = view[written:]
+        except OSError:  # the disk is full: what has been stored stays, the rest is only counted
+            self.full = True
+            self.dropped += len(view) if keep else 0
+
+    def end(self, reason: str) -> int:
+        """Leave nothing running. Returns how many processes a finished command had left behind."""
+        until = time.monotonic() + LINGER
+        if reason == "exited":
+            while not self.gone() and not self.stop and time.monotonic() < until:
+                self.pump(0.01)
+        left = 0 if self.gone() else len(self.living())
+        if not self.gone():
+            self.kill()
+        until = time.monotonic() + LINGER
+        while self.streams and time.monotonic() < until and self.pump(0.0):
+            pass
+        return left if reason == "exited" else 0
+
+    def gone(self) -> bool:
+        self.reap()
+        return self.childless and (_LINUX or not self.living())
+
+    def living(self) -> list[int]:
+        if _LINUX:
+            return descendants(os.getpid())
+        try:  # elsewhere orphans cannot be found, but the command's group can
+            os.killpg(self.child, 0)
+        except OSError:
+            return []
+        return [-self.child]
+
+    def kill(self) -> None:
+        targets = self.living()
+        send(targets, signal.SIGTERM)
+        send(targets, signal.SIGCONT)
+        until = time.monotonic() + GRACE
+        while not self.gone() and time.monotonic() < until:
+            self.pump(0.01)
+        until = time.monotonic() + KILLING
+        while not self.gone() and time.monotonic() < until:
+            stopped: set[int] = set()
+            while new := [pid for pid in self.living() if pid not in stopped]:
+                send(new, signal.SIGSTOP)  # what stands still cannot fork away
+                stopped.update(new)
+                if time.monotonic() >= until:
+                    break
+            send(list(stopped), signal.SIGKILL)
+            self.pump(0.005)
+
+    def finish(self, reason: str, seconds: float, left: int, problem: int) -> None:
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+        if code is not None and code < 0:
+            code = 128 - code
+        outcome = {
+            "reason": reason,
+            "code": code if reason == "exited" else None,
+            "seconds": round(seconds, 6),
+            "size": self.size,
+            "lines": self.lines,
+            "dropped": self.dropped,
+            "left": left,
+            "errno": problem,
+        }
+        os.pwrite(self.exit, json.dumps(outcome).encode(), 0)
+        os.rename(f"{self.folder}/exit.new", f"{self.folder}/exit")  # noqa: PTH104
+
+
+def execute(spec: dict[str, object], above: int, out: int, err: int) -> None:
+    """In the child: become the command."""
+    os.setsid()  # out of our group, so that `kill 0` does not reach us
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != above:
+            os._exit(127)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    signal.set_wakeup_fd(-1)
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGTERM,
+        signal.SIGCHLD,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    ):
+        signal.signal(number, signal.SIG_DFL)
+    argv, cwd, env = spec["argv"], spec["cwd"], spec["env"]
+    assert isinstance(argv, list) and isinstance(cwd, str) and isinstance(env, dict)
+    os.chdir(cwd)
+    os.execvpe(argv[0], argv, env)
+
+
+# The launcher ------------------------------------------------------------------------------------
+
+
+def supervise(folder: str) -> None:
+    """In a fork of the launcher: be a supervisor, and end."""
+    code = 1
+    try:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.chdir("/")
+        supervisor = Supervisor(folder)
+        if supervisor.claim():
+            supervisor.run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def launch() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are nobody's zombies
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    pending = b""
+    while data := os.read(0, 65536):
+        *folders, pending = (pending + data).split(b"\0")
+        for folder in folders:
+            # A stop sent at once must find the supervisor ready for it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+            pid = os.fork()
+            if pid == 0:
+                supervise(os.fsdecode(folder))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+            os.write(1, b"%d\n" % pid)
+
+
+if __name__ == "__main__":
+    launch()

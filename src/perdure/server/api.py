@@ -1,0 +1,121 @@
+"""What the server needs of the runtime: one façade, implemented by `perdure.runtime.Runtime`.
+
+Every method raises from the PerdureError tree only: NotFound for an unknown session, agent, approval or
+artifact, Conflict for what cannot hold now, StorageError when the disk refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from perdure.kernel.events import (
+    AnyDelta,
+    ApprovalAnswer,
+    ApprovalId,
+    ApprovalScope,
+    ArtifactId,
+    Image,
+    Json,
+    MessageId,
+    MessageMode,
+    Part,
+    Record,
+    SessionId,
+)
+from perdure.runtime.views import (
+    Accepted,
+    AgentView,
+    OpenApproval,
+    ReloadReport,
+    RuntimeStatus,
+    SessionView,
+    TurnOutcome,
+)
+
+
+class RuntimeApi(Protocol):
+    async def create_session(
+        self,
+        *,
+        agent: str | None = None,
+        workdir: str | None = None,
+        title: str = "",
+        model: str = "",
+    ) -> SessionView: ...
+
+    async def submit(
+        self,
+        session: SessionId,
+        parts: tuple[Part, ...],
+        *,
+        mode: MessageMode = "steer",
+        source: str = "api",
+        sender: str = "",
+        key: str = "",
+    ) -> Accepted:
+        """Returns once the message is on disk (D1). A known `key` returns the first receipt."""
+
+    def subscribe(
+        self, session: SessionId, after: int = 0
+    ) -> AbstractAsyncContextManager[AsyncIterator[Record | AnyDelta]]:
+        """Records with seq > `after`, without gap or repeat: history first, then live, with deltas
+        between them. Ends when the session is deleted or the runtime closes."""
+
+    async def records(
+        self, session: SessionId, after: int = 0, limit: int = 500
+    ) -> list[Record]: ...
+
+    async def session(self, session: SessionId) -> SessionView: ...
+
+    async def sessions(
+        self, limit: int = 50, before: str | None = None, agent: str | None = None
+    ) -> list[SessionView]:
+        """Newest first; `before` is the id the page before ended with."""
+
+    async def store_image(self, session: SessionId, media_type: str, data: bytes) -> Image: ...
+
+    async def fork(self, session: SessionId, at: int | None = None) -> SessionView: ...
+
+    async def delete(self, session: SessionId) -> None: ...
+
+    async def configure(
+        self, session: SessionId, *, model: str | None = None, title: str | None = None
+    ) -> SessionView:
+        """None leaves as it is; an empty `model` returns to the agent's own."""
+
+    async def stop(self, session: SessionId, *, by: str = "owner", reason: str = "") -> bool:
+        """False when no turn was running."""
+
+    async def compact(self, session: SessionId, focus: str = "") -> None: ...
+
+    async def approvals(self, session: SessionId | None = None) -> list[OpenApproval]: ...
+
+    async def decide(
+        self,
+        session: SessionId,
+        approval: ApprovalId,
+        answer: ApprovalAnswer,
+        scope: ApprovalScope = "once",
+        by: str = "owner",
+        note: str = "",
+    ) -> None: ...
+
+    async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]: ...
+
+    def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path: ...
+
+    def agents(self) -> Sequence[AgentView]: ...
+
+    async def reload(self) -> ReloadReport: ...
+
+    async def wait(
+        self, session: SessionId, message: MessageId, timeout: float
+    ) -> TurnOutcome | None:
+        """How the turn that took the message ended; None when `timeout` seconds ran out first."""
+
+    def status(self) -> RuntimeStatus: ...
+
+    async def close(self) -> None: ...

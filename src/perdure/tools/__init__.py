@@ -1,0 +1,51 @@
+"""Tools: what an agent can do on its owner's machine.
+
+Here belongs the `Tool` base class, the four core tools (read, write, edit, bash), the registry that also
+loads the owner's own tools (`Toolbox`), and the bench that turns a model's call into a checked, runnable
+one (`Bench`). What does not belong here: whether a call may run (guard), how a command is supervised
+(sandbox), where artifacts are kept (storage). They meet this package through the protocols in `base`.
+
+Wiring, one toolbox per agent and one bench per session:
+
+    toolbox = Toolbox(folders=[P / "tools", P / "agents" / name / "tools"])
+    bench = Bench(toolbox, session=id, workdir=Path(workdir), artifacts=store, commands=commands,
+                  scratch=P / "processes")
+    gate = PolicyGate(bench, ...)          # perdure.guard: the only way to run what the bench prepares
+    toolbox.schemas()                      # for the prompt's prefix; also picks up changed tool files
+"""
+
+from perdure.kernel.events import Image, Text, ToolResult
+
+from .base import (
+    Artifacts,
+    CommandOutcome,
+    Commands,
+    Effect,
+    Tool,
+    ToolContext,
+    Touch,
+    failed,
+    ok,
+)
+from .bench import Bench, Prepared
+from .toolbox import CORE_TOOLS, Toolbox, ToolFileError
+
+__all__ = [
+    "CORE_TOOLS",
+    "Artifacts",
+    "Bench",
+    "CommandOutcome",
+    "Commands",
+    "Effect",
+    "Image",
+    "Prepared",
+    "Text",
+    "Tool",
+    "ToolContext",
+    "ToolFileError",
+    "ToolResult",
+    "Toolbox",
+    "Touch",
+    "failed",
+    "ok",
+]

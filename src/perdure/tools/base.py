@@ -1,0 +1,255 @@
+"""What a tool is: a class whose fields are its arguments and whose docstring tells the model about it.
+
+class Weather(Tool):
+    \"\"\"Tell the weather of a city.\"\"\"
+
+    effects = frozenset({"network"})
+    idempotent = True
+    city: str = Field(description="e.g. Lisbon")
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok(f"Sunny in {self.city}", degrees=21)
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from perdure.kernel.events import (
+    AnyDelta,
+    ArtifactId,
+    CallId,
+    Json,
+    OutputDelta,
+    ResultStatus,
+    SessionId,
+    Text,
+    ToolResult,
+)
+
+Effect = Literal["reads", "writes", "network", "spends"]
+Recovery = Literal["rerun", "rejoin", "doubt"]
+Stream = Literal["stdout", "stderr"]
+
+EFFECTS: frozenset[str] = frozenset(("reads", "writes", "network", "spends"))
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+"""What every provider accepts as a function's name."""
+
+
+class Artifacts(Protocol):
+    """Where long outputs and images of the session are kept. Called from worker threads too."""
+
+    def put(self, data: bytes, ext: str) -> ArtifactId:
+        """Keep these bytes; `ext` such as `.txt`."""
+
+    def put_file(self, path: Path, ext: str) -> ArtifactId:
+        """Keep a file that will not change any more, without reading it into memory."""
+
+    def path(self, artifact: ArtifactId) -> Path:
+        """Where it lies. Raises PerdureError for what is no artifact's name."""
+
+
+class CommandOutcome(Protocol):
+    """How a supervised command ended."""
+
+    @property
+    def state(self) -> Literal["exited", "timeout", "stopped", "lost", "unstarted"]:
+        """`lost`: the supervisor was killed or the machine went down, the outcome is unknown.
+        `unstarted`: it never ran, `error` says why."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """None unless it ended by itself or by a signal (then 128 + signal, as shells say)."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def output(self) -> Path:
+        """Everything it wrote, stdout and stderr in the order of arrival."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in `output`."""
+
+    @property
+    def dropped(self) -> int:
+        """Bytes beyond the limit, or the disk, that were not kept."""
+
+    @property
+    def lines(self) -> int: ...
+
+    @property
+    def left(self) -> int:
+        """Processes it had left in the background, which were stopped."""
+
+    @property
+    def error(self) -> str: ...
+
+
+class Commands(Protocol):
+    """Runs commands under supervision: at most once per key, surviving this process."""
+
+    async def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        key: str,
+        cwd: Path,
+        timeout: float,
+        on_output: Callable[[Stream, str], None] | None = None,
+        resumed: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> CommandOutcome:
+        """Run a shell command, or an argument vector. With `resumed`, join the one an earlier process
+        started under this key, if it did. Raises Conflict for a key that was used before, OSError when
+        nothing could be started. On cancellation the whole process tree is gone before it is raised."""
+
+    def known(self, key: str) -> bool:
+        """Has a command been claimed under this key?"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Touch:
+    """A path that a call reads or writes, links resolved."""
+
+    path: Path
+    write: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolContext:
+    """Where a call runs, and what it may use."""
+
+    session: SessionId
+    call: CallId
+    workdir: Path
+    key: str
+    """Idempotency key: unique to the call and the same for every attempt at it."""
+    resumed: bool
+    """An earlier attempt was cut off by a crash and may have done some or all of its work."""
+    emit: Callable[[AnyDelta], None]
+    artifacts: Artifacts
+    commands: Commands
+    scratch: Path
+    """A path of this call's own, free for what one attempt must tell the next. Nothing is there until
+    the tool puts a file there; it survives a crash and is removed some days later."""
+    max_result_chars: int
+
+    def output(self, text: str, stream: Stream = "stdout") -> None:
+        """Show a piece of output while the tool runs."""
+        if text:
+            self.emit(OutputDelta(call=self.call, stream=stream, text=text))
+
+    def resolve(self, path: str) -> Path:
+        """The file that a path argument names: `~` and links resolved, relative to the workdir."""
+        return resolve(path, self.workdir)
+
+
+def resolve(path: str, workdir: Path) -> Path:
+    """The real path behind an argument. Raises ValueError for what cannot be a path."""
+    if not path or "\0" in path:
+        raise ValueError("not a path")
+    try:
+        return (workdir / Path(path).expanduser()).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links; no such user
+        raise ValueError(f"cannot be resolved: {error}") from error
+
+
+class Tool(BaseModel):
+    """Base of all tools. Fields are the arguments; what follows are declarations about the class.
+
+    Undeclared means the worst: effects on the outside, not repeatable, not parallel.
+    An argument that must be called like one of these declarations is a field with an alias:
+    `label: str = Field(alias="name")`.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    name: ClassVar[str] = ""
+    """Empty: the class name in snake case."""
+    effects: ClassVar[frozenset[Effect]] = frozenset({"writes", "network"})
+    """Empty, or `reads` alone: changes nothing anywhere."""
+    idempotent: ClassVar[bool] = False
+    """Running it twice with the same arguments, or key, is the same as running it once."""
+    parallel: ClassVar[bool | None] = None
+    """May run beside other parallel calls. None: yes if it only reads."""
+    recovery: ClassVar[Recovery | None] = None
+    """After a crash in the middle. None: rerun what only reads or is idempotent, else in doubt."""
+    time_limit: ClassVar[float | None] = 600.0
+    """Seconds until it is cancelled. None: it keeps its own."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if taken := [
+            f for f in cls.model_fields if f in Tool.__dict__ or f in Tool.__annotations__
+        ]:
+            raise TypeError(
+                f"{cls.__name__}: a field cannot be called {taken[0]}; "
+                f'write `its_{taken[0]}: … = Field(alias="{taken[0]}")`'
+            )
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if not NAME.match(cls.name):
+            raise TypeError(f"{cls.__name__}: {cls.name!r} cannot be a tool's name")
+        if isinstance(cls.effects, str) or (unknown := set(cls.effects) - EFFECTS):
+            wrong = cls.effects if isinstance(cls.effects, str) else ", ".join(sorted(unknown))
+            known = ", ".join(sorted(EFFECTS))
+            raise TypeError(f"{cls.__name__}: effects must be a set of {known}, not {wrong}")
+
+    @classmethod
+    def describe(cls) -> str:
+        return inspect.cleandoc(cls.__doc__ or "")
+
+    @classmethod
+    def only_reads(cls) -> bool:
+        return cls.effects <= {"reads"}
+
+    @classmethod
+    def runs_parallel(cls) -> bool:
+        return cls.only_reads() if cls.parallel is None else cls.parallel
+
+    @classmethod
+    def recovers_by(cls) -> Recovery:
+        if cls.recovery is not None:
+            return cls.recovery
+        return "rerun" if cls.idempotent or cls.only_reads() else "doubt"
+
+    def touches(self, workdir: Path) -> Sequence[Touch]:
+        """Paths this call works on, for the policy. Raises ValueError for an impossible one."""
+        return ()
+
+    def shell(self) -> str | None:
+        """The shell command this call runs, for the policy."""
+        return None
+
+    def preview(self, workdir: Path) -> str:
+        """What the owner should see before deciding. May read files; need not be fast."""
+        return "\n".join(f"{k}: {v}" for k, v in self.model_dump(mode="json").items())
+
+    def binding(self, workdir: Path) -> bytes:
+        """What an approval rests on besides the arguments, e.g. a file's present content: a changed
+        binding voids the approval. May read files."""
+        return b""
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        """Do it. What it raises becomes an error result; CancelledError must pass."""
+        raise NotImplementedError
+
+
+def ok(text: str = "", /, **data: Json) -> ToolResult:
+    """A result that went well: what the model reads, and facts for programs."""
+    return ToolResult(parts=(Text(text=text),) if text else (), data=data)
+
+
+def failed(text: str, /, status: ResultStatus = "error", **data: Json) -> ToolResult:
+    """A result the model can act on: say what was wrong and what to do instead."""
+    return ToolResult(status=status, parts=(Text(text=text),), data=data)

@@ -1,0 +1,174 @@
+"""The bash tool: a supervised shell command."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
+
+from .base import CommandOutcome, Tool, ToolContext, failed
+from .pages import ends, join_cut
+
+DEFAULT_SECONDS = 120
+MAX_SECONDS = 3_600
+MAX_COMMAND = 1 << 20
+
+MAX_WORDS = 200
+"""Words of a command that are looked at as possible names of scripts."""
+MAX_SCRIPT = 1 << 20
+SCRIPTS = frozenset(
+    (".sh", ".bash", ".py", ".js", ".mjs", ".ts", ".pl", ".rb", ".php", ".lua", ".awk", ".mk")
+)
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
+
+
+class Bash(Tool):
+    """Run a command with bash in the working directory. It gets no input and no terminal; what it
+    leaves in the background is stopped when it ends."""
+
+    name = "bash"
+    effects = frozenset({"reads", "writes", "network"})
+    recovery = "rejoin"
+    time_limit = None  # its supervisor keeps it
+
+    command: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND)]
+    timeout: Annotated[int, Field(ge=1, le=MAX_SECONDS, description="Seconds")] = DEFAULT_SECONDS
+
+    def shell(self) -> str:
+        return self.command
+
+    def preview(self, workdir: Path) -> str:
+        return self.command
+
+    def binding(self, workdir: Path) -> bytes:
+        """The programs and scripts it names, by place and content: what was approved is what runs."""
+        words = re.split(r"[\s;&|()<>'\"`]+", self.command)[:MAX_WORDS]
+        parts = [_program(word, workdir) for word in dict.fromkeys(words) if word]
+        return b"".join(parts)
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        command = self.command
+        if "\0" in command:
+            return failed("A command cannot contain NUL characters.", "invalid")
+        if not context.workdir.is_dir():
+            return failed(f"The working directory {context.workdir} is gone.")
+        try:
+            outcome = await context.commands.run(
+                command,
+                key=context.key,
+                cwd=context.workdir,
+                timeout=float(self.timeout),
+                on_output=lambda stream, text: context.output(live(text), stream),
+                resumed=context.resumed,
+            )
+        except OSError as error:
+            return failed(f"The command could not be started: {error.strerror or error}.")
+        return await asyncio.to_thread(report, outcome, context, self.timeout)
+
+
+def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> ToolResult:
+    """What a command came to. Blocking: run in a thread."""
+    limit = context.max_result_chars
+    artifact: ArtifactId | None = None
+    text = ""
+    if outcome.size:
+        head, tail = ends(outcome.output, outcome.size, limit)
+        binary = b"\0" in head
+        if tail is not None or binary:
+            artifact = context.artifacts.put_file(outcome.output, ".txt")
+        if binary:
+            text = f"[binary output, {outcome.size:,} bytes, kept as artifact:{artifact}]"
+        elif tail is None:
+            text = plain(head.decode("utf-8", "replace"))
+        else:
+            text = join_cut(
+                plain(head.decode("utf-8", "replace")),
+                plain(tail.decode("utf-8", "replace")),
+                outcome.lines,
+                outcome.size,
+                str(artifact),
+            )
+    status, verdict = _verdict(outcome, timeout)
+    notes = [verdict] if verdict else []
+    if outcome.dropped:
+        notes.append(f"{outcome.dropped:,} bytes of output beyond the limit were not kept")
+    if outcome.left:
+        what = "process" if outcome.left == 1 else "processes"
+        notes.append(f"{outcome.left} {what} left in the background stopped")
+    if not text and not notes:
+        text = "(no output)"
+    if notes:
+        text = f"{text.rstrip(chr(10))}\n[{'; '.join(notes)}]".lstrip("\n")
+    result = failed(
+        text,
+        status,
+        exit_code=outcome.exit_code,
+        seconds=round(outcome.seconds, 3),
+        bytes=outcome.size,
+        lines=outcome.lines,
+    )
+    return ToolResult(status=status, parts=result.parts, data=result.data, artifact=artifact)
+
+
+def _verdict(outcome: CommandOutcome, timeout: float) -> tuple[ResultStatus, str]:
+    took = f"{outcome.seconds:.3g} s"
+    match outcome.state:
+        case "exited":
+            code = outcome.exit_code
+            return ("ok", "") if code == 0 else ("error", f"exit code {code}, {took}")
+        case "timeout":
+            return "timeout", f"stopped after {timeout:g} s with all it had started"
+        case "stopped":
+            return "interrupted", f"stopped after {took}"
+        case "lost":
+            return "in_doubt", f"it may or may not have finished: {outcome.error}"
+        case "unstarted":
+            return "error", f"it did not start: {outcome.error}"
+
+
+def plain(text: str) -> str:
+    """Without terminal escapes and control characters; of a line drawn over, what stood last."""
+    text = _ESCAPES.sub("", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+        if "\r" in text:
+            text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
+    return text
+
+
+def live(text: str) -> str:
+    """A piece of output for a terminal, which it must not be able to steer."""
+    text = _ESCAPES.sub("", text)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _program(word: str, workdir: Path) -> bytes:
+    """A word that names a script in the working directory, or a program: where it is, what is in it.
+
+    Data files are left out, or an approval would be void whenever a log has grown: a script is what is
+    executable, begins with `#!`, or has the ending of one.
+    """
+    try:
+        path = workdir / word
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(2)
+                if not (head == b"#!" or path.suffix in SCRIPTS or os.access(path, os.X_OK)):
+                    return b""
+                content = head + file.read(MAX_SCRIPT)
+            return os.fsencode(path.resolve()) + hashlib.blake2b(content, digest_size=16).digest()
+    except (OSError, ValueError):
+        return b""
+    return os.fsencode(shutil.which(word) or "") if "/" not in word else b""

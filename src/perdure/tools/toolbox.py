@@ -1,0 +1,179 @@
+"""The registry: which tools an agent has. Owner's tool files are loaded, and reloaded when they change."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from perdure.kernel.prompt import ToolSchema
+
+from .base import Tool
+from .bash import Bash
+from .edit import Edit
+from .read import Read
+from .schema import tool_schema
+from .write import Write
+
+CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolFileError:
+    """A tool file that could not be used; its last good version, if any, stays in use."""
+
+    file: Path
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file}:{self.line}: {self.message}"
+            if self.line
+            else f"{self.file}: {self.message}"
+        )
+
+
+@dataclass(slots=True)
+class _File:
+    stamp: tuple[int, int]
+    """Modification time in ns and size, of the version tried last."""
+    tools: tuple[type[Tool], ...] = ()
+    error: ToolFileError | None = None
+
+
+@dataclass(slots=True)
+class Toolbox:
+    """Tools by name. Later folders override earlier ones; a core tool cannot be overridden."""
+
+    core: Sequence[type[Tool]] = CORE_TOOLS
+    folders: Sequence[Path] = ()
+    """Each may hold `*.py` with classes deriving from Tool; a missing folder is an empty one."""
+    _files: dict[Path, _File] = field(default_factory=dict)
+    _tools: dict[str, type[Tool]] = field(default_factory=dict)
+    _schemas: tuple[ToolSchema, ...] | None = None
+    _clashes: tuple[ToolFileError, ...] = ()
+    _generation: int = 0
+
+    def __post_init__(self) -> None:
+        self._collect()
+        self.refresh()
+
+    def get(self, name: str) -> type[Tool] | None:
+        return self._tools.get(name)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._tools)
+
+    def nearest(self, name: str) -> str | None:
+        found = difflib.get_close_matches(name.lower(), self._tools, 1, cutoff=0.5)
+        return found[0] if found else None
+
+    def schemas(self) -> tuple[ToolSchema, ...]:
+        """For the model, in a stable order. Picks up changed tool files first."""
+        self.refresh()
+        if self._schemas is None:
+            self._schemas = tuple(tool_schema(t) for t in self._tools.values())
+        return self._schemas
+
+    @property
+    def errors(self) -> tuple[ToolFileError, ...]:
+        """What is wrong with the owner's tool files now."""
+        return tuple(f.error for f in self._files.values() if f.error) + self._clashes
+
+    def refresh(self) -> bool:
+        """Load what is new or changed, forget what is gone. True if the set of tools changed."""
+        present: dict[Path, tuple[int, int]] = {}
+        for folder in self.folders:
+            try:
+                paths = sorted(
+                    p for p in folder.iterdir() if p.suffix == ".py" and p.name[0] not in "._"
+                )
+            except OSError:
+                continue
+            for path in paths:
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue
+                present[path] = (stat.st_mtime_ns, stat.st_size)
+        if {p: f.stamp for p, f in self._files.items()} == present:
+            return False
+        files: dict[Path, _File] = {}
+        for path, stamp in present.items():
+            known = self._files.get(path)
+            files[path] = (
+                known if known and known.stamp == stamp else self._load(path, stamp, known)
+            )
+        self._files = files
+        return self._collect()
+
+    def _load(self, path: Path, stamp: tuple[int, int], before: _File | None) -> _File:
+        self._generation += 1
+        name = f"perdure_owner_tools.{path.stem}_{abs(hash(path)):x}_{self._generation}"
+        try:
+            tools = _import(name, path)
+        except (Exception, SystemExit) as error:
+            kept = before.tools if before else ()
+            return _File(stamp, kept, _describe(path, error))
+        return _File(stamp, tools)
+
+    def _collect(self) -> bool:
+        tools = {t.name: t for t in self.core}
+        clashes = []
+        for path, file in self._files.items():
+            for tool in file.tools:
+                if tool.name in tools and tools[tool.name] in self.core:
+                    message = (
+                        f"{tool.__name__}: {tool.name} is a core tool; give yours another name"
+                    )
+                    clashes.append(ToolFileError(file=path, line=0, message=message))
+                else:
+                    tools[tool.name] = tool
+        changed = tools != self._tools
+        self._clashes = tuple(clashes)
+        if changed:
+            self._tools, self._schemas = tools, None
+        return changed
+
+
+def _import(name: str, path: Path) -> tuple[type[Tool], ...]:
+    """Run a tool file as a module of its own and return the tools it defines."""
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module.__spec__ = spec
+    # Compiled here, not by the import system: its bytecode cache sees only whole seconds.
+    code = compile(path.read_bytes(), str(path), "exec")
+    sys.modules[name] = module  # annotations are looked up there
+    try:
+        exec(code, module.__dict__)  # noqa: S102  # the owner's own code, from a folder tools cannot write
+        tools = []
+        for value in list(module.__dict__.values()):
+            if isinstance(value, type) and issubclass(value, Tool) and value.__module__ == name:
+                if value.execute is Tool.execute or value.__name__.startswith("_"):
+                    continue
+                value.model_rebuild()
+                tool_schema(value)
+                tools.append(value)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return tuple(tools)
+
+
+def _describe(path: Path, error: BaseException) -> ToolFileError:
+    line = 0
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        line = error.lineno or 0
+    else:
+        for frame in traceback.extract_tb(error.__traceback__):
+            if frame.filename == str(path):
+                line = frame.lineno or 0
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ToolFileError(file=path, line=line, message=f"{type(error).__name__}: {what}")

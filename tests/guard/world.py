@@ -1,0 +1,142 @@
+"""A gate over the real bench, with policy files in a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perdure.guard import Places, PolicyFiles, PolicyGate
+from perdure.kernel.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    ArtifactId,
+    CallId,
+    Json,
+    SessionId,
+    ToolCall,
+    ToolResult,
+)
+from perdure.kernel.ports import Allow, Ask, Refuse, Verdict
+from perdure.sandbox import SupervisedCommands
+from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox, ToolContext, ok
+
+
+class Look(Tool):
+    """Reads nothing in particular."""
+
+    effects = frozenset({"reads"})
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("seen")
+
+
+class Post(Tool):
+    """Tells the world."""
+
+    effects = frozenset({"network"})
+    to: str = ""
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("sent")
+
+
+class Buy(Tool):
+    """Spends."""
+
+    effects = frozenset({"spends"})
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("bought")
+
+
+class CountingIds:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def new(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}_{self.count}"
+
+    def jitter(self) -> float:
+        return 0.5
+
+
+class NoArtifacts:
+    def put(self, data: bytes, ext: str) -> ArtifactId:
+        return ArtifactId("0" * 64 + ext)
+
+    def put_file(self, path: Path, ext: str) -> ArtifactId:
+        return ArtifactId("0" * 64 + ext)
+
+    def path(self, artifact: ArtifactId) -> Path:
+        return Path("/nonexistent")
+
+
+class World:
+    def __init__(self, root: Path) -> None:
+        self.workspace = root / "space"
+        self.control = self.workspace / ".perdure"
+        (self.control / "agents" / "ann" / "memory").mkdir(parents=True)
+        (self.workspace / "perdure.yaml").write_text("kind: Workspace\n")
+        self.workdir = self.workspace / "work"
+        self.workdir.mkdir()
+        self.ids = CountingIds()
+        self.commands = SupervisedCommands(self.control / "processes")
+        self.policy = PolicyFiles(self.control, "ann")
+        self.gate = self.open()
+        self.keys = 0
+
+    def open(self, boot: str = "boot", session: str = "s_1") -> PolicyGate:
+        """As after a restart."""
+        bench = Bench(
+            Toolbox(core=(*CORE_TOOLS, Look, Post, Buy)),
+            session=SessionId(session),
+            workdir=self.workdir,
+            artifacts=NoArtifacts(),
+            commands=self.commands,
+            scratch=self.control / "processes",
+        )
+        places = Places(workspace=self.workspace, workdir=self.workdir, agent="ann")
+        return PolicyGate(
+            bench, self.policy, places, session=SessionId(session), ids=self.ids, boot=boot
+        )
+
+    def write_policy(self, text: str, name: str = "policy.yaml") -> None:
+        (self.control / name).write_text(text)
+
+    async def judge(
+        self,
+        tool: str,
+        arguments: dict[str, Json] | None = None,
+        *,
+        decided: ApprovalDecided | None = None,
+        grants: Sequence[str] = (),
+        key: str = "",
+    ) -> Verdict:
+        self.keys += 1
+        call = ToolCall(id=CallId("c1"), name=tool, arguments=arguments or {})
+        return await self.gate.judge(
+            call, key=key or f"k{self.keys}", decided=decided, grants=grants
+        )
+
+    async def says(
+        self, tool: str, arguments: dict[str, Json] | None = None, **more: object
+    ) -> str:
+        verdict = await self.judge(tool, arguments, **more)  # type: ignore[arg-type]
+        if isinstance(verdict, Refuse):
+            return "refuse"
+        return "ask" if isinstance(verdict, Ask) else "allow"
+
+    async def asked(self, tool: str, arguments: dict[str, Json]) -> ApprovalRequested:
+        verdict = await self.judge(tool, arguments)
+        assert isinstance(verdict, Ask), verdict
+        return verdict.request
+
+    async def run(self, permit: Verdict, *, resumed: bool = False) -> ToolResult:
+        assert not isinstance(permit, Ask | Refuse), permit
+        allowed: Allow = permit
+        return await self.gate.run(allowed, lambda _: None, resumed=resumed)
+
+
+def yes(request: ApprovalRequested) -> ApprovalDecided:
+    return ApprovalDecided(approval=request.approval, answer="allow", by="owner")

@@ -18,8 +18,8 @@ from functools import lru_cache
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _UNTIL = re.compile(rb"\[until (\d+)\]")
-# Frameworks that have no tool role put results into the user's words.
-_RESULT = re.compile(rb'"role": ?"tool"|"name": ?"tool"|Observation:\\n')
+# How a tool result looks; who has no tool role puts it into the user's words as an observation.
+_RESULTS = (b'"role":"tool"', b'"role": "tool"', b"Observation:\\n")
 _STREAM = re.compile(rb'"stream": ?true')
 
 SENTENCE = "Let me look at the next entry before I go on."
@@ -62,8 +62,7 @@ def answer(body: bytes) -> bytes:
     at = body.rfind(b"[until ")
     found = _UNTIL.match(body, at) if at >= 0 else None
     until = int(found[1]) if found else 0
-    # Counting stops at the number that decides; a request without tools is never asked to call one.
-    done = len(_RESULT.findall(body))
+    done = sum(map(body.count, _RESULTS))
     final = b"[final]" in body[at : at + 64]
     call = "lookup" if done < until else "final_answer" if final else ""
     stream = _STREAM.search(body) is not None

@@ -39,7 +39,7 @@ async def test_a_link_is_judged_by_where_it_leads(world: World, tmp_path: Path) 
     world.write_policy("mode: auto\n")
     (world.workdir / "out").symlink_to(tmp_path)
     assert await world.says("write", {"path": "out/x", "content": ""}) == "ask"
-    assert await world.says("read", {"path": "/proc/self/cwd/x"}) == "ask"
+    assert await world.says("read", {"path": "/proc/self/root/etc/passwd"}) == "ask"
     (world.workdir / "in").symlink_to(world.control)
     assert await world.says("write", {"path": "in/policy.yaml", "content": ""}) == "refuse"
 
@@ -63,6 +63,8 @@ async def test_a_link_is_judged_by_where_it_leads(world: World, tmp_path: Path) 
         "../perdure.yaml",
         "./../work/../.perdure/policy.yaml",
         ".perdure",
+        "nested/perdure.yaml",
+        "nested/.perdure/policy.yaml",
     ],
 )
 @pytest.mark.parametrize("policy", ["mode: auto\nallow: [{tool: '*'}]\n", "mode: ask\n"])
@@ -93,6 +95,12 @@ async def test_the_control_folder_is_known_by_any_name(world: World, tmp_path: P
 
 @pytest.mark.parametrize("path", ["../.perdure/run/server.json", "../.perdure/secrets.age"])
 async def test_secrets_of_the_runtime_are_never_read(world: World, path: str) -> None:
+    world.write_policy("mode: auto\nallow: [{tool: '*'}]\n")
+    assert await world.says("read", {"path": path}) == "refuse"
+
+
+@pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/1/environ", "/proc/thread-self/mem"])
+async def test_environments_of_processes_are_never_read(world: World, path: str) -> None:
     world.write_policy("mode: auto\nallow: [{tool: '*'}]\n")
     assert await world.says("read", {"path": path}) == "refuse"
 
@@ -334,3 +342,16 @@ async def test_intents_to_record(world: World) -> None:
     bash = await world.judge("bash", {"command": "x"}, key="k2")
     assert bash.started.effects == ("network", "reads", "writes")  # type: ignore[union-attr]
     assert (look.parallel, bash.parallel) == (True, False)  # type: ignore[union-attr]
+
+
+async def test_what_an_attempt_left_behind_goes_when_the_next_call_is_judged(world: World) -> None:
+    world.write_policy("mode: auto\n")
+    processes = world.control / "processes"
+    for tool, arguments in (
+        ("bash", {"command": "true"}),
+        ("write", {"path": "a", "content": "x"}),
+    ):
+        await world.run(await world.judge(tool, {**arguments}))
+        assert list(processes.iterdir())
+        await world.judge("look")
+        assert not list(processes.iterdir())

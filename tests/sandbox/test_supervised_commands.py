@@ -479,17 +479,36 @@ async def test_a_released_command_runs_on_when_the_runtime_shuts_down(
     assert outcome.output.read_text() == "done\n"
 
 
-async def test_folders_of_commands_that_ended_long_ago_are_removed(
+async def test_what_is_kept_of_a_command_goes_once_its_result_is_on_record(
     commands: SupervisedCommands, tmp_path: Path
 ) -> None:
-    old = tmp_path / "processes" / "old"
-    old.mkdir(parents=True)
-    (old / "exit").write_text("{}")
-    os.utime(old, (1, 1))
-    intent = tmp_path / "processes" / "call-1"
-    intent.touch()
-    os.utime(intent, (1, 1))
     await run(commands, "true", tmp_path)
-    assert not old.exists()
-    assert not intent.exists()
     assert commands.known("k")
+    commands.forget("k")
+    assert not commands.known("k")
+    commands.forget("k")
+
+
+async def test_a_running_command_is_not_forgotten(
+    commands: SupervisedCommands, tmp_path: Path
+) -> None:
+    task = asyncio.create_task(run(commands, "touch up; sleep 20", tmp_path))
+    await until((tmp_path / "up").exists)
+    commands.forget("k")
+    assert commands.known("k")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_only_folders_from_before_the_machine_went_down_are_swept(tmp_path: Path) -> None:
+    root = tmp_path / "processes"
+    before, now = SupervisedCommands(root, boot="one"), SupervisedCommands(root, boot="two")
+    for owner, key in ((before, "old"), (before, "young"), (now, "same")):
+        owner._claim(owner.folder(key), "true", tmp_path, 1.0, None)
+    for key in ("old", "same"):
+        os.utime(now.folder(key) / "spec", (1, 1))
+    now._swept = False
+    await now.run("true", key="k", cwd=tmp_path, timeout=5)
+    assert [now.known(k) for k in ("old", "young", "same", "k")] == [False, True, True, True]
+    await now.close()

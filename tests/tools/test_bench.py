@@ -61,7 +61,7 @@ def world(tmp_path: Path) -> World:
         ("raise", "error", "odd failed: ValueError: something ? odd"),
         ("expected", "error", "odd: busy"),
         ("hang", "timeout", "did not finish within 0.05 s"),
-        ("timeout", "timeout", "odd"),
+        ("timeout", "error", "odd failed: TimeoutError: of its own"),
         ("none", "error", "returned NoneType"),
         ("text", "ok", "plain"),
     ],

@@ -87,6 +87,9 @@ class Bench(Protocol):
     def begun(self, key: str) -> bool:
         """An earlier attempt under this key has left its trace."""
 
+    def forget(self, key: str) -> None:
+        """The result is on record: that trace may go."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Permit:
@@ -119,6 +122,8 @@ class PolicyGate:
         """`boot`: id of this run of the machine, as the kernel records it in `tool_started`."""
         self._bench, self._policy, self._places = bench, policy, places
         self._session, self._ids, self._boot = session, ids, boot
+        self._finished: list[str] = []
+        """Keys of calls with effects that have run to their end."""
 
     async def judge(
         self,
@@ -128,6 +133,9 @@ class PolicyGate:
         decided: ApprovalDecided | None = None,
         grants: Sequence[str] = (),
     ) -> Verdict:
+        # Invariant: the kernel commits the results of what ran before it asks for anything more.
+        while self._finished:
+            self._bench.forget(self._finished.pop())
         prepared = self._bench.prepare(call)
         if isinstance(prepared, ToolResult):
             return Refuse(prepared)
@@ -173,7 +181,10 @@ class PolicyGate:
             digest = await asyncio.to_thread(self._digest, permit.prepared)
             if digest != permit.approved:
                 return _denied("What it works on changed after the approval; ask for it again.")
-        return await permit.prepared.run(key=key, emit=emit, resumed=resumed)
+        result = await permit.prepared.run(key=key, emit=emit, resumed=resumed)
+        if permit.prepared.effects:
+            self._finished.append(key)
+        return result
 
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
         how = self._bench.recovery(started.tool)

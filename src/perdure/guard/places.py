@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,9 @@ READABLE_CONTROL = frozenset(
     ("agents", "hooks", "tools", "policy.yaml", "policy.local.yaml", "skills")
 )
 """What a tool may read below `.perdure` without asking; the rest holds other sessions' contents."""
+
+_PROCESS = re.compile(r"/proc/(self|thread-self|\d+)(/|\Z)")
+"""Other processes' environments and memory, our own among them, with the keys they hold."""
 
 SECRET = frozenset(("run", "secrets.age"))
 
@@ -67,10 +71,10 @@ class Places:
             if first in SECRET or first.startswith("secrets"):
                 return "secret"
             return "control" if write or (rest and first not in READABLE_CONTROL) else "inside"
-        if write and path.name == "perdure.yaml" and _real(path.parent) == _real(self.workspace):
-            return "control"
-        if write and path.name == CONTROL:
-            return "control"
+        if write and (path.name == "perdure.yaml" or CONTROL in path.parts):
+            return "control"  # of any workspace, one that does not exist yet included
+        if _PROCESS.match(text):
+            return "secret"
         return "inside" if any(_below(text, root) for root in self._roots) else "outside"
 
     def _in_control(self, text: str) -> str | None:

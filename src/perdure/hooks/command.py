@@ -22,6 +22,8 @@ BLOCKED = 2
 MOST_OUTPUT = 4 * 1024 * 1024
 MOST_ERRORS = 16 * 1024
 """Bytes."""
+KILL_SECONDS = 1.0
+"""How long a killed command may take to be gone."""
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER", "LOGNAME", "SHELL", "TZ")
 """What a command inherits, besides LC_*: no credentials (S5)."""
 
@@ -66,28 +68,62 @@ async def run_command(
 ) -> Answer | None:
     """Raises HookFailed. On time-out and cancellation the command and its children are killed."""
     told = msgspec.json.encode(_Told(point=hook.on, session=session, value=value)) + b"\n"
-    environment = _environment(hook.on, session)
+    loop = asyncio.get_running_loop()
+    talk = _Talk(loop)
     try:
-        process = await asyncio.create_subprocess_shell(
+        transport, _ = await loop.subprocess_shell(
+            lambda: talk,
             hook.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             cwd=cwd,
-            env=environment,
+            env=_environment(hook.on, session),
             start_new_session=True,
         )
     except OSError as error:
         raise HookFailed(f"cannot be started: {error.strerror}") from None
+    group = transport.get_pid()
     try:
         async with asyncio.timeout(hook.timeout):
-            out, errors = await _talk(process, told)
-            code = await process.wait()
+            talk.tell(transport, told)
+            await talk.exited
+            _kill(group)  # children it left would keep its output open
+            await talk.silent
     except TimeoutError:
         raise HookFailed(f"took longer than {hook.timeout:g} seconds") from None
     finally:
-        await _end(process)
-    return _answer(code, out, errors)
+        _kill(group)
+        transport.close()
+        await asyncio.wait((talk.silent,), timeout=KILL_SECONDS)
+    return _answer(transport.get_returncode() or 0, bytes(talk.output), bytes(talk.errors))
+
+
+class _Talk(asyncio.SubprocessProtocol):
+    """Takes a command's output as fast as it comes, and keeps of it what may be kept: the command
+    never waits for us, and cannot fill our memory."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.output, self.errors = bytearray(), bytearray()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        """The command itself has ended; children may still hold its output open."""
+        self.silent: asyncio.Future[None] = loop.create_future()
+        """It has ended and its output too."""
+
+    def tell(self, transport: asyncio.SubprocessTransport, told: bytes) -> None:
+        stdin = transport.get_pipe_transport(0)
+        assert isinstance(stdin, asyncio.WriteTransport)
+        stdin.write(told)
+        stdin.close()  # once it is written
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        kept, most = (self.output, MOST_OUTPUT + 1) if fd == 1 else (self.errors, MOST_ERRORS)
+        kept += data[: max(0, most - len(kept))]
+
+    def process_exited(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.silent.done():
+            self.silent.set_result(None)
 
 
 def _answer(code: int, out: bytes, errors: bytes) -> Answer | None:
@@ -98,6 +134,8 @@ def _answer(code: int, out: bytes, errors: bytes) -> Answer | None:
         raise HookFailed(f"exit code {code}" + (f": {complaint[-500:]}" if complaint else ""))
     if not out.strip():
         return None
+    if len(out) > MOST_OUTPUT:
+        raise HookFailed(f"its output is larger than {MOST_OUTPUT // 1024} KiB")
     try:
         said = msgspec.json.decode(out, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -105,44 +143,9 @@ def _answer(code: int, out: bytes, errors: bytes) -> Answer | None:
     return Answer(block=said.block, again=said.again, value=said.value)
 
 
-async def _talk(process: asyncio.subprocess.Process, told: bytes) -> tuple[bytes, bytes]:
-    assert process.stdin and process.stdout and process.stderr
-    reading = asyncio.ensure_future(_read(process.stdout, MOST_OUTPUT))
-    hearing = asyncio.ensure_future(_drain(process.stderr, MOST_ERRORS))
-    try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read it
-            process.stdin.write(told)
-            await process.stdin.drain()
-        process.stdin.close()
-        return await reading, await hearing
-    finally:
-        reading.cancel()
-        hearing.cancel()
-        await asyncio.gather(reading, hearing, return_exceptions=True)
-
-
-async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
-    data = bytearray()
-    while piece := await stream.read(65_536):
-        data += piece
-        if len(data) > most:
-            raise HookFailed(f"its output is larger than {most // 1024} KiB")
-    return bytes(data)
-
-
-async def _drain(stream: asyncio.StreamReader, most: int) -> bytes:
-    """To the end, keeping the first `most` bytes."""
-    data = bytearray()
-    while piece := await stream.read(65_536):
-        data += piece[: max(0, most - len(data))]
-    return bytes(data)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Whatever is left of its process group."""
+def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+        os.killpg(group, signal.SIGKILL)
 
 
 def _environment(point: HookPoint, session: SessionId) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Answer:
     value: object = None
 
 
-Handler = Callable[[HookEvent[Any]], Answer | None | Awaitable[Answer | None]]
+Handler = Callable[[HookEvent[Any]], Awaitable[Answer | None] | Answer | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

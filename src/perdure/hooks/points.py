@@ -7,6 +7,7 @@ session could not read again.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -71,12 +72,28 @@ def view(value: object) -> dict[str, Json]:
             "tools": value.tools,
         }
     elif isinstance(value, Reply):
-        shown = msgspec.structs.asdict(value)
-        del shown["native"]  # type: ignore[attr-defined]  # the provider's own form: not for hooks
+        fields = msgspec.structs.asdict(value)
+        del fields["native"]  # the provider's own form: not for hooks
+        shown = fields
     else:
         shown = value
     seen: dict[str, Json] = msgspec.json.decode(msgspec.json.encode(shown))
     return seen
+
+
+def guarded(value: object) -> object:
+    """The value for a Python hook: what it changes in place must not reach the session."""
+    if isinstance(value, ToolCall):
+        return msgspec.structs.replace(value, arguments=copy.deepcopy(value.arguments))
+    if isinstance(value, CallResult):
+        result = msgspec.structs.replace(value.result, data=copy.deepcopy(value.result.data))
+        return msgspec.structs.replace(value, result=result)
+    if isinstance(value, Reply):
+        parts = [guarded(p) if isinstance(p, ToolCall) else p for p in value.parts]
+        return msgspec.structs.replace(value, parts=tuple(parts))
+    if isinstance(value, Prompt):
+        return dataclasses.replace(value, items=tuple(value.items))
+    return value
 
 
 def rewritten(point: HookPoint, value: object, wanted: object) -> object:

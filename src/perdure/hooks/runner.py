@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar, cast
 
-from perdure.kernel.events import HookActed, SessionId
+from perdure.kernel.events import HookActed, Json, SessionId
 from perdure.kernel.ports import HookOutcome, HookPoint
 
 from .command import CommandHook, run_command
 from .declare import Answer, HookEvent
 from .hookset import Entry, HookSet
-from .load import PythonHook
-from .points import BLOCKING, CONTINUING, TOOL_POINTS, Unfit, rewritten, tool_of, view
+from .load import BrokenHook, PythonHook
+from .points import BLOCKING, CONTINUING, TOOL_POINTS, Unfit, guarded, rewritten, tool_of, view
 from .side import HookFailed
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class HookRunner:
                 raise _Resting(f"it kept failing; it is asked again in {left:.0f} s")
             return _SKIPPED
         if isinstance(hook, PythonHook):
-            event = HookEvent(point, self._session, value)
+            event = HookEvent(point, self._session, guarded(value))
             return await hooks.side.call(hook.handler, event, entry.declaration.timeout)
         if isinstance(hook, CommandHook):
             return await run_command(hook, self._session, _shown(value), hooks.cwd)
@@ -79,10 +79,9 @@ class HookRunner:
 
     def _failed(self, entry: Entry, failure: Exception) -> str:
         why = _brief(str(failure))
-        if isinstance(failure, _Resting):
+        if isinstance(failure, _Resting) or isinstance(entry.hook, BrokenHook):
             return why
-        rest = entry.failed(self._hooks.monotonic())
-        if rest and isinstance(entry.hook, PythonHook | CommandHook):
+        if rest := entry.failed(self._hooks.monotonic()):
             why += f" ({entry.failures} times in a row: it is left alone for {rest:.0f} s)"
         return why
 
@@ -111,9 +110,9 @@ def _read(point: HookPoint, value: T, answer: Answer | None) -> tuple[T, str, st
     return value, "", _clean(answer.again)
 
 
-def _shown(value: object) -> dict[str, object]:
+def _shown(value: object) -> dict[str, Json]:
     try:
-        return view(value)  # type: ignore[return-value]  # Json is wider than object to the checker
+        return view(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise HookFailed(f"it cannot be told what this is about: {error}") from None
 

@@ -54,13 +54,14 @@ class Anthropic(Adapter):
         self._marked = -1
         """Index of the last item at the last request."""
         self._drop_stale = False
+        self._sent = ""
+        """The tail of the last request."""
         self._answered: tuple[Native, int, str] | None = None
         """(the last answer, the revision it answered, the tail that was sent with it)."""
         self._said: tuple[int, str] | None = None
         """(revision, text) of the last tail that stayed."""
 
     async def call(self, prompt: Prompt, request: RequestId, emit: Emit) -> Reply:
-        tail = self._tail(prompt)
         try:
             reply = await super().call(prompt, request, emit)
         except ModelError as error:
@@ -71,7 +72,8 @@ class Anthropic(Adapter):
                 self._drop_stale = True
                 error.kind = "server"
             raise
-        self._answered = (reply.native, prompt.revision, tail) if reply.native and tail else None
+        if reply.native is not None and self._sent:
+            self._answered = (reply.native, prompt.revision, self._sent)
         return reply
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
@@ -84,8 +86,9 @@ class Anthropic(Adapter):
                 piece = pieces[at]
                 rest[at - settled] = piece[: -len(END)] + _MARK + END
         self._marked = end
-        if tail := self._tail(prompt):
-            rest.append(user_message([text_block(tail)]))
+        self._sent = self._tail(prompt)
+        if self._sent:
+            rest.append(user_message([text_block(self._sent)]))
         elif not prompt.items or isinstance(prompt.items[-1], AssistantItem):
             # An answer cannot be continued: the last word must be the user's.
             rest.append(user_message([text_block("Go on.")]))

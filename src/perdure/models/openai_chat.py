@@ -18,7 +18,7 @@ from .openai_chat_stream import ChatStream
 from .openai_dialect import base_url, dialect_of, headers, whole_body
 from .reply import Draft
 from .spec import ModelSpec
-from .transcript import PrefixBytes, Transcript
+from .transcript import PrefixBytes, Transcript, comma
 from .wire import Http, Response
 
 
@@ -42,19 +42,24 @@ class OpenAIChat(Adapter):
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
         system = self._system.of(prompt.prefix)
-        messages = list(filter(None, self._transcript.sync(prompt)))
+        messages = [system] if system else []
+        pieces = self._transcript.sync(prompt)
+        blocks, settled = self._transcript.settled(len(pieces) - 1)
+        last = pieces[settled:]
         if self._dialect.cache_marks and prompt.items:
             marked = self._items.marked(prompt.items[-1], prompt.images)
             if marked:
-                messages[-1] = marked
-        if system:
-            messages.insert(0, system)
+                last[-1] = marked
         if prompt.tail:
-            messages.append(encode({"role": "user", "content": prompt.tail}))
+            last.append(encode({"role": "user", "content": prompt.tail}))
+        if blocks and messages:
+            messages.append(b",")
+        messages += blocks
+        messages += comma(last, after=bool(messages))
         tools = b""
         if self._dialect.tool_choice or prompt.tools:
             tools = self._tools.of(prompt.prefix)
-        body = [self._head, b",".join(messages), b"]"]
+        body = [self._head, *messages, b"]"]
         if tools:
             body += [b',"tools":', tools]
             if not prompt.tools:

@@ -23,7 +23,7 @@ from .openai_responses_items import (
 from .openai_responses_stream import ResponsesStream
 from .reply import Draft
 from .spec import ModelSpec
-from .transcript import PrefixBytes, Transcript
+from .transcript import PrefixBytes, Transcript, comma
 from .wire import Http, Response
 
 _NO_REASONING = re.compile(r"(gpt-3|gpt-4|chatgpt-|gpt-5-chat)")
@@ -48,16 +48,16 @@ class OpenAIResponses(Adapter):
         self._head, self._foot = self._settings()
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
-        items = list(filter(None, self._transcript.sync(prompt)))
+        items = self._transcript.joined(prompt)
         if prompt.tail:
-            items.append(user_json(prompt.tail))
+            items += comma([user_json(prompt.tail)], after=bool(items))
         body = [self._head]
         if instructions := self._instructions.of(prompt.prefix):
             body += [b',"instructions":', instructions]
         if tools := self._tools.of(prompt.prefix):
             # They stay when they are withdrawn, so that the cached prefix does.
             body += [b',"tools":', tools, b"" if prompt.tools else b',"tool_choice":"none"']
-        body += [b',"input":[', b",".join(items), b"]", self._foot]
+        body += [b',"input":[', *items, b"]", self._foot]
         return self._url, body
 
     def headers(self, key: str) -> dict[str, str]:

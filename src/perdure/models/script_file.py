@@ -5,7 +5,9 @@ Every mistake is a ConfigError with file and line, and the key that was probably
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,19 +111,24 @@ def read_script(path: Path) -> Script:
         raise ConfigError("is nested too deeply", file=str(path)) from error
     if node is None:
         raise ConfigError("is empty: expected `replies:`", file=str(path), line=1)
-    return _script(_Value(path, loader, node, "the script"))
+    try:
+        return _script(_Value(path, loader, node, "the script"))
+    except RecursionError as error:
+        raise ConfigError("is nested too deeply", file=str(path)) from error
 
 
 def _loader(text: str) -> yaml.SafeLoader:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Plain dates stay text, as they would in JSON."""
+        """Reads what YAML 1.2 calls booleans and nothing more; dates stay text, as in JSON."""
 
     Loader.yaml_implicit_resolvers = {
-        first: [(tag, regexp) for tag, regexp in rules if not tag.endswith(":timestamp")]
+        first: [(tag, rule) for tag, rule in rules if not tag.endswith((":timestamp", ":bool"))]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    words = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", words, list("tTfF"))
     return Loader(text)
 
 
@@ -257,17 +264,20 @@ class _Value:
 
         if not isinstance(self._node, yaml.MappingNode):
             raise self.wrong(f"{self._name} must be a mapping with keys such as `{known[0]}`")
-        self._loader.flatten_mapping(self._node)
+        merged: dict[str, _Value] = {}
         found: dict[str, _Value] = {}
         for key, node in self._node.value:
             name = str(key.value)
             at = _Value(self.path, self._loader, key, name)
+            if key.tag == "tag:yaml.org,2002:merge":
+                merged |= _Value(self.path, self._loader, node, "`<<`").keys(*known)
+                continue
             if name not in known:
                 raise at.wrong(f"unknown key `{name}`", _did_you_mean(name, known))
             if name in found:
                 raise at.wrong(f"`{name}` stands here twice")
             found[name] = _Value(self.path, self._loader, node, f"`{name}`")
-        return found
+        return merged | found
 
     def items(self) -> list[_Value]:
         import yaml
@@ -326,7 +336,8 @@ class _Value:
 
         try:
             value = self._loader.construct_document(self._node)
-            return msgspec.json.decode(msgspec.json.encode(value), type=dict[str, Json])
+            text = json.dumps(value, allow_nan=False)
+            return msgspec.json.decode(text.encode(errors="replace"), type=dict[str, Json])
         except yaml.YAMLError as error:
             raise self.wrong(f"{self._name}: {getattr(error, 'problem', error)}") from error
         except (TypeError, ValueError, RecursionError) as error:

@@ -104,6 +104,8 @@ class Team:
         self._commands.release()
 
     async def close(self) -> None:
+        for kit in self._kits.values():
+            kit.hooks.close()
         await self._commands.close()
 
     @property

@@ -29,8 +29,8 @@ OUTPUT_LIMIT = 4 << 30
 """Bytes of output kept per command; more is taken from it and dropped."""
 OVERDUE = 5.0
 """Seconds beyond the time limit after which the supervisor itself is taken to be stuck."""
-KEPT = 24 * 3600.0
-"""Seconds that a finished command's folder stays; what matters of it is in the session by then."""
+KEPT = 7 * 24 * 3600.0
+"""Seconds that folders stay whose sessions did not come back for them."""
 LONG_COMMAND = 100_000
 """Bytes beyond which a command is passed in a file: systems limit the length of an argument."""
 
@@ -66,6 +66,12 @@ class SupervisedCommands:
     def known(self, key: str) -> bool:
         return self.folder(key).exists()
 
+    def forget(self, key: str) -> None:
+        """Its result is on record: remove its folder, unless it still runs."""
+        folder = self.folder(key)
+        if folder.exists() and not held(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def release(self) -> None:
         """From now on a cancelled `run` leaves its command running, to be joined by the next process:
         for an orderly shutdown."""
@@ -94,7 +100,7 @@ class SupervisedCommands:
                 raise Conflict(f"a command was already run under the key {key}")
             if resumed and not run.unbegun():
                 return
-            run.supervisor = self._launcher.launch(folder)
+            run.launched(self._launcher.launch(folder))
 
         try:
             await _whole(asyncio.to_thread(start))
@@ -151,20 +157,26 @@ class SupervisedCommands:
         return [shell, os.fspath(script)]
 
     def _sweep(self) -> None:
-        """Once, remove the folders of commands that ended long ago."""
+        """Once, remove what commands of an earlier run of the machine left behind.
+
+        Invariant: while the machine has not gone down, only `forget` removes a folder: without it the
+        command would be run again. After that a missing folder means "in doubt" (PolicyGate.recovery).
+        """
         with self._sweeping:
             if self._swept:
                 return
             self._swept = True
         before = time.time() - KEPT
         with contextlib.suppress(OSError):
-            for entry in list(os.scandir(self._root)):
-                if entry.stat(follow_symlinks=False).st_mtime > before:
-                    continue
-                if not entry.is_dir(follow_symlinks=False):
-                    Path(entry.path).unlink(missing_ok=True)
-                elif not held(Path(entry.path)):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+            for folder in list(self._root.iterdir()):
+                with contextlib.suppress(OSError, ValueError):
+                    spec = folder / "spec"
+                    if (
+                        spec.stat().st_mtime < before
+                        and json.loads(spec.read_bytes())["boot"] != self._boot
+                        and not held(folder)
+                    ):
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:

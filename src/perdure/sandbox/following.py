@@ -43,6 +43,10 @@ class Following:
         self._folder, self._boot = folder, boot
         self._tail = Tail(folder, show) if show else None
         self.supervisor: int | None = None
+        self._launched = False
+
+    def launched(self, supervisor: int) -> None:
+        self.supervisor, self._launched = supervisor, True
 
     def unbegun(self) -> bool:
         """Was it certainly never started, nor is it about to be?"""
@@ -71,6 +75,10 @@ class Following:
             return None, None
         return (numbers[0] if numbers else None), (numbers[1] if len(numbers) > 1 else None)
 
+    def _leader(self) -> int | None:
+        """The command's own process, if its number can have gone to no other since."""
+        return self.pids()[1] if self._launched else None
+
     async def follow(self, overdue: float, launch: Callable[[], int]) -> Outcome:
         """Wait for the end, showing output meanwhile."""
         loop = asyncio.get_running_loop()
@@ -84,8 +92,7 @@ class Following:
             if outcome := self.outcome():
                 return outcome
             if loop.time() >= until:
-                _, leader = self.pids()
-                await asyncio.to_thread(kill_all, watched, leader, self._folder.name)
+                await asyncio.to_thread(kill_all, watched, self._leader(), self._folder.name)
                 return self.outcome() or await self._lost("timeout", "its supervisor was stuck")
             self.supervisor = None
             if held(self._folder):
@@ -95,15 +102,14 @@ class Following:
             if outcome := self.outcome():
                 return outcome
             if (self._folder / "began").exists() or self._other_boot():
-                _, leader = self.pids()
-                await asyncio.to_thread(kill_all, None, leader, self._folder.name)
+                await asyncio.to_thread(kill_all, None, self._leader(), self._folder.name)
                 why = "its supervisor was killed, or the machine went down"
                 return await self._lost("lost", why)
             if relaunched:
                 why = "its supervisor could not start; is the disk full?"
                 return await self._lost("unstarted", why)
             relaunched = True
-            self.supervisor = await asyncio.to_thread(launch)
+            self.launched(await asyncio.to_thread(launch))
 
     async def _watch(self, pid: int, until: float) -> None:
         """Show output until that process ends or has left an outcome."""
@@ -165,8 +171,7 @@ class Following:
             while loop.time() < until:
                 if await ended.within(0.02):
                     return
-        _, leader = self.pids()
-        await asyncio.to_thread(kill_all, supervisor, leader, self._folder.name)
+        await asyncio.to_thread(kill_all, supervisor, self._leader(), self._folder.name)
 
 
 def _measure(path: Path) -> tuple[int, int]:

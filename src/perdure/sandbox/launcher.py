@@ -10,10 +10,17 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from . import supervisor
 
 ANSWER_SECONDS = 5.0
+
+
+def _readable(pipe: IO[bytes]) -> bool:
+    poller = select.poll()  # select() takes no descriptors above 1023
+    poller.register(pipe, select.POLLIN)
+    return bool(poller.poll(ANSWER_SECONDS * 1000))
 
 
 class Launcher:
@@ -48,8 +55,7 @@ class Launcher:
         os.write(process.stdin.fileno(), request)
         answer = b""
         while not answer.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], ANSWER_SECONDS)
-            data = os.read(process.stdout.fileno(), 64) if ready else b""
+            data = os.read(process.stdout.fileno(), 64) if _readable(process.stdout) else b""
             if not data:
                 raise OSError("the process that starts commands does not answer")
             answer += data

@@ -115,6 +115,9 @@ class Commands(Protocol):
     def known(self, key: str) -> bool:
         """Has a command been claimed under this key?"""
 
+    def forget(self, key: str) -> None:
+        """Its result is on record: what was kept of it may go."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Touch:
@@ -140,7 +143,7 @@ class ToolContext:
     commands: Commands
     scratch: Path
     """A path of this call's own, free for what one attempt must tell the next. Nothing is there until
-    the tool puts a file there; it survives a crash and is removed some days later."""
+    the tool puts a file there; it survives a crash, and is removed once the result is on record."""
     max_result_chars: int
 
     def output(self, text: str, stream: Stream = "stdout") -> None:

@@ -6,6 +6,7 @@ Only a gate should hold a bench: whoever has a `Prepared` can run it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 import os
@@ -82,6 +83,12 @@ class Bench:
         """Did an earlier attempt under this key get as far as leaving a trace?"""
         return self._scratch(key).exists() or self.commands.known(key)
 
+    def forget(self, key: str) -> None:
+        """The call's result is on record: what its attempts left behind may go."""
+        with contextlib.suppress(OSError):
+            self._scratch(key).unlink(missing_ok=True)
+        self.commands.forget(key)
+
     def _scratch(self, key: str) -> Path:
         name = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
         return self.scratch / f"call-{name}"
@@ -137,21 +144,21 @@ class Prepared:
             scratch=bench._scratch(key),
             max_result_chars=bench.max_result_chars,
         )
+        limit: asyncio.Timeout | None = None
         try:
             if tool.time_limit is None:
                 result = await tool.execute(context)
             else:
-                async with asyncio.timeout(tool.time_limit):
+                limit = asyncio.timeout(tool.time_limit)
+                async with limit:
                     result = await tool.execute(context)
             return self._fit(result)
-        except TimeoutError as error:
-            if tool.time_limit is None:
-                return failed(f"{tool.name} failed: {_raised(error)}")
-            text = f"{tool.name} did not finish within {tool.time_limit:g} s and was cancelled."
-            return failed(text, "timeout")
         except PerdureError as error:
             return failed(_clean(f"{tool.name}: {error}"))
         except Exception as error:  # the boundary where a tool's failure becomes its result
+            if limit is not None and limit.expired():
+                text = f"{tool.name} did not finish within {tool.time_limit:g} s and was cancelled."
+                return failed(text, "timeout")
             return failed(f"{tool.name} failed: {_raised(error)}")
 
     def _fit(self, result: ToolResult | str | None) -> ToolResult:

@@ -117,7 +117,10 @@ def _readable() -> bool:
     import os
     import stat
 
-    mode = os.fstat(sys.stdin.fileno()).st_mode
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
     return stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
 
 

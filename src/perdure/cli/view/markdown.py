@@ -37,7 +37,7 @@ class _Code(markdown.CodeBlock):
         text.rstrip()
         if options.max_width < console.width:
             # Inside a list or a quotation there is a margin to keep.
-            text.overflow = "fold"
+            text.no_wrap, text.overflow = False, "fold"
             yield Padding(text, (0, 0, 0, 2), expand=False)
             return
         for line in text.split("\n", allow_blank=True):

@@ -23,6 +23,7 @@ class Loop:
     """The rounds, over whatever sends a request."""
 
     def __init__(self, stream: bool) -> None:
+        self.folder = ""
         self.stream = stream
         self._tail = _TAIL + (
             b',"stream":true,"stream_options":{"include_usage":true}}' if stream else b"}"
@@ -40,7 +41,11 @@ class Loop:
         raise NotImplementedError
 
     async def turn(self, session: str, message: str) -> str:
-        history = self._sessions.setdefault(session, [])
+        if session not in self._sessions:
+            file = Path(self.folder) / f"{session}.jsonl"
+            past = file.read_bytes().splitlines() if self.folder and file.exists() else []
+            self._sessions[session] = past
+        history = self._sessions[session]
         history.append(json.dumps({"role": "user", "content": message}).encode())
         while True:
             body = b"".join((_HEAD, b",".join(history), self._tail))
@@ -100,8 +105,7 @@ class Sockets(Loop):
         )
         writer.write(
             b"POST %b HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n" % (self._path.encode(), len(body))
-            + body
+            b"content-length: %d\r\n\r\n" % (self._path.encode(), len(body)) + body
         )
         head = await reader.readuntil(b"\r\n\r\n")
         at = head.find(b"content-length: ")
@@ -176,7 +180,9 @@ _LOOPS = {"sockets": Sockets, "aiohttp": Aiohttp, "httpx": Httpx}
 
 
 def make(*, url: str, stream: bool, client: str, folder: str = "") -> Loop:
-    return _LOOPS[client](url, stream)
+    loop = _LOOPS[client](url, stream)
+    loop.folder = folder
+    return loop
 
 
 def bare() -> dict[str, float]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-Facts = dict[str, float]
+Facts = dict[str, Any]
+"""Numbers by name, and what a later run must be told."""
 
 
 class Span:

@@ -102,9 +102,9 @@ def _whole(done: int, call: str) -> bytes:
         "logprobs": None,
     }
     body = json.dumps(_frame("chat.completion", done, [choice], usage=_usage(done))).encode()
-    return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-        % (len(body), body)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
     )
 
 
@@ -128,9 +128,7 @@ def _streamed(done: int, call: str) -> bytes:
             piece = {"index": 0, "function": {"arguments": arguments[i : i + 8]}}
             deltas.append({"tool_calls": [piece]})
     kind = "chat.completion.chunk"
-    frames = [
-        _frame(kind, done, [{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas
-    ]
+    frames = [_frame(kind, done, [{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas]
     reason = "tool_calls" if call else "stop"
     frames.append(_frame(kind, done, [{"index": 0, "delta": {}, "finish_reason": reason}]))
     frames.append(_frame(kind, done, [], usage=_usage(done)))

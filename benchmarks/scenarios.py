@@ -59,9 +59,7 @@ async def crowd(driver: str, *, sessions: int = 100, each: int = 10, **options: 
     return {"rounds_per_cpu_s": total / cpu, "rounds_per_s": total / wall, "peak_mb": peak}
 
 
-async def long(
-    driver: str, *, upto: int = 1000, seconds: float = 300.0, **options: Any
-) -> Facts:
+async def long(driver: str, *, upto: int = 1000, seconds: float = 300.0, **options: Any) -> Facts:
     """One session of one turn with very many rounds: what a round costs as the history grows."""
     contestant = await make(driver, **options)
     await _turn(contestant, "warm", 10)

@@ -342,6 +342,8 @@ class FakeServer:
             await response.write(b": hello\n\n")
             while True:
                 await response.write(await queue.get())
+        except ConnectionResetError:
+            return response
         finally:
             session.watchers.remove(queue)
             self._streams.discard(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from perdure.cli.place import Place
 
-from .conftest import Run, child_env
+from .conftest import Run, child_env, wait_for
 
 
 def test_run_prints_the_answer_and_exits_0(served: Place, perdure: Run) -> None:
@@ -66,6 +67,26 @@ def test_run_appends_what_is_piped_in(served: Place) -> None:
         text=True,
     )
     assert (ran.returncode, ran.stdout) == (0, "You said: review\n\npiped text\n")
+
+
+def test_ctrl_c_stops_the_turn_and_exits_130(served: Place, perdure: Run) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "perdure", "-w", str(served.root), "run", "slow", "and", "stop"],
+        env=child_env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+    def row() -> str:
+        listed = perdure("session", "list", cwd=served.root).out.splitlines()
+        return next((line for line in listed if "slow and stop" in line), "")
+
+    wait_for(lambda: "running" in row(), "the turn")
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert (running.returncode, out.strip(), err.strip()) == (130, b"", b"")
+    assert "idle" in row()
 
 
 def test_run_without_a_question_says_what_to_type(served: Place, perdure: Run) -> None:

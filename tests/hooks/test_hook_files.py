@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from perdure.hooks import HookSet, hook
+from perdure.kernel.events import Text
 
-from .world import World, call, ended
+from .world import World, call, ended, prompt, reply
 
 GOOD = """
 @hook("before_tool", fail="closed")
@@ -122,3 +124,15 @@ def test_a_declaration_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
         hook(*arguments, **settings)  # type: ignore[arg-type]
+
+
+async def test_the_guides_example_does_what_it_says(world: World) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "hooks.md"
+    example = guide.read_text().partition("```python\n")[2].partition("```")[0]
+    (world.folder / "house.py").write_text(example)
+    assert world.set.reload() == []
+    forced = await world.runner.fire("before_tool", call(command="git push --force"))
+    assert forced.block == "Nobody force-pushes here."
+    assert "This machine" in (await world.runner.fire("before_model", prompt("x"))).value.tail
+    promise = reply(Text(text="Fine. I will do that now."))
+    assert "tools" in (await world.runner.fire("on_model_response", promise)).again

@@ -57,6 +57,14 @@ async def test_messages_above_a_summary_are_not_new_requests(tmp_path: Path) -> 
     assert (tmp_path / "new").is_dir()
 
 
+async def test_a_request_whose_turn_was_compacted_is_still_answered(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.say("make a folder x")
+    stage.items.append(UserItem(seq=2, parts=(Text(text="Summary."),), kind="summary"))
+    await stage.finish()
+    assert (tmp_path / "x").is_dir()
+
+
 async def test_with_its_tools_withdrawn_it_sums_up(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.say("make a folder x, then make a folder y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -131,8 +132,31 @@ def test_what_it_does_not_understand_it_does_not_touch(text: str) -> None:
     assert "ANTHROPIC_API_KEY" in move.say
 
 
-def test_a_text_with_many_ands_is_answered_quickly() -> None:
-    assert len(first("find " + "a and " * 300 + "b")) == 1
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find " + "a and " * 300 + "b",
+        "replace " + "a with b in " * 150,
+        "replace " + "a with " * 100 + "b in c in " * 90 + ".",
+        "write " + "a to b " * 250,
+        "write " + "a to " * 380 + ";",
+        "add " + "to to to " * 200,
+        "tidy " + "the folder " * 170,
+        "create a file " + "with with " * 180,
+        "how many " + "lines in " * 200,
+        "please " * 280 + "x",
+        "read " + "a, " * 600,
+        "delete " + "a and " * 300 + ";",
+        "what did you do " * 120,
+        "x" + "!" * 1_900 + "y",
+        "'" * 1_900,
+        "`a` " * 400,
+    ],
+)
+def test_odd_texts_are_answered_quickly(text: str) -> None:
+    began = time.process_time()
+    first(text)
+    assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize("text", ["hello", "Hi there!", "help", "what can you do?", "thanks!"])
@@ -319,6 +343,18 @@ async def test_an_image_is_owned_up_to(tmp_path: Path) -> None:
     parts = (Text(text="what is this?"), Image(media_type="image/png", artifact="x.png"))  # type: ignore[arg-type]
     stage.items.append(UserItem(seq=1, parts=parts))
     assert "cannot look at images" in await stage.finish()
+
+
+async def test_again_repeats_the_last_request(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.intercept = lambda _: denied()
+    await stage.ask("make a folder x")
+    stage.intercept = None
+    await stage.ask("Try again, please.")
+    assert (tmp_path / "x").is_dir()
+    (tmp_path / "x").rmdir()
+    await stage.ask("again")
+    assert (tmp_path / "x").is_dir()
 
 
 async def test_time_and_place_come_from_the_runtime(tmp_path: Path) -> None:

@@ -271,3 +271,9 @@ async def test_finding_its_place_does_not_cost_more_in_a_long_conversation(tmp_p
     played.items = Counting([UserItem(seq=1, parts=())] * 10_000 + [last])
     assert (await played.call()).parts == (Text(text="two"),)
     assert looked_at < 10
+
+
+def test_the_runtime_s_request_to_compact_is_recognized() -> None:
+    from perdure.context.compaction import TASK
+
+    assert TASK.startswith(COMPACTION)

@@ -263,9 +263,12 @@ async def test_a_command_that_kills_its_supervisor_is_in_doubt_and_ended(
     commands: SupervisedCommands, tmp_path: Path
 ) -> None:
     mark = f"7105.{os.getpid()}"
-    outcome = await run(
-        commands, f"echo before; setsid sleep {mark} & kill -9 $PPID; sleep {mark}", tmp_path
+    stored = commands.folder("k") / "output"
+    command = (
+        f"echo before; until [ -s {stored} ]; do sleep 0.01; done; "
+        f"setsid sleep {mark} & kill -9 $PPID; sleep {mark}"
     )
+    outcome = await run(commands, command, tmp_path)
     assert outcome.state == "lost"
     assert outcome.output.read_text() == "before\n"
     assert outcome.size == 7
@@ -439,8 +442,9 @@ async def test_a_joined_command_can_be_cancelled(
 async def test_a_supervisor_killed_while_no_runtime_was_there_leaves_the_outcome_in_doubt(
     commands: SupervisedCommands, tmp_path: Path
 ) -> None:
-    process = runtime(tmp_path, "echo x >> ran; echo part; touch up; sleep 20")
-    await until((tmp_path / "up").exists)
+    process = runtime(tmp_path, "echo x >> ran; echo part; sleep 20")
+    stored = commands.folder("k") / "output"
+    await until(lambda: stored.exists() and stored.read_text() == "part\n")
     process.send_signal(signal.SIGKILL)
     process.wait()
     supervisor = int((commands.folder("k") / "began").read_text().split()[0])

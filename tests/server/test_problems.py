@@ -125,11 +125,23 @@ async def test_unknown_paths_and_wrong_methods(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "id_", ["..", "..%2f..%2fetc", "a%00b", "%ff", "a%20b", "x" * 81, "-rf", "%C3%A9", ".hidden"]
+    "id_",
+    [
+        "..",
+        "..%2f..%2fetc",
+        "a%00b",
+        "%ff",
+        "a%20b",
+        "x" * 65,
+        "S_UPPER",
+        "-rf",
+        "%C3%A9",
+        ".hidden",
+    ],
 )
 async def test_an_id_of_a_strange_form_never_reaches_the_runtime(world: World, id_: str) -> None:
     world.runtime.fails = AssertionError("the runtime was asked")
-    for path in (f"sessions/{id_}", f"sessions/{id_}/events", f"agents/{id_}"):
+    for path in (f"sessions/{id_}", f"sessions/{id_}/events", f"sessions/{id_}/context"):
         url = yarl.URL(f"{world.file.url}{API}/{path}", encoded=True)
         async with world.http.get(url) as response:
             assert response.status == 404

@@ -190,6 +190,24 @@ async def test_a_read_only_file_is_refused(world: World) -> None:
     assert "read-only" in result.text
 
 
+async def test_a_writable_file_in_a_folder_that_takes_no_new_ones_is_changed_in_place(
+    world: World,
+) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    path = world.put("d/a", "long before\n")
+    path.parent.chmod(0o555)
+    try:
+        result = await world("edit", path="d/a", old_string="long before", new_string="x")
+        inode = path.stat().st_ino
+        created = await world("write", path="d/b", content="x")
+    finally:
+        path.parent.chmod(0o755)
+    assert (result.status, path.read_text(), path.stat().st_ino) == ("ok", "x\n", inode)
+    assert created.status == "error"
+    assert "permission denied" in created.text
+
+
 async def test_old_and_new_alike_is_told(world: World) -> None:
     world.put("a", "x")
     result = await world("edit", path="a", old_string="x", new_string="x")

@@ -19,6 +19,8 @@ from perdure.kernel.errors import NotFound
 from perdure.runtime.views import SessionView
 
 T = TypeVar("T")
+TITLE = 60
+"""Characters."""
 
 
 def place_of(ctx: click.Context) -> Place:
@@ -55,6 +57,14 @@ async def resolve(client: Client, reference: str | None) -> SessionView:
             hint="Give more of the id: " + ", ".join(view.id for view in near[:5]),
         )
     raise NotFound(f"there is no session '{reference}'", hint="See them: perdure session list")
+
+
+def title_of(message: str) -> str:
+    """A session's first title: how its first message begins."""
+    from perdure.cli.view.clean import one_line
+
+    words = one_line(message[:1_000])
+    return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "…"
 
 
 def terminal_width() -> int:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.problems import WORKSPACE, Problem, no_workspace
+
+if TYPE_CHECKING:
+    from perdure.agents import Workspace
 
 CONFIG = "perdure.yaml"
 
@@ -15,6 +19,7 @@ CONFIG = "perdure.yaml"
 class Place:
     root: Path
     """Folder of perdure.yaml, absolute."""
+    default_agent: str = "default"
 
     @property
     def state(self) -> Path:
@@ -45,10 +50,16 @@ def locate(option: str | None) -> Place:
                 hint=f"Create one there: perdure init {option}",
                 code=WORKSPACE,
             )
-        return Place(root=root)
+        from perdure.agents import open_workspace
+
+        return _place(open_workspace(root))
     from perdure.agents import find_workspace
 
     found = find_workspace(Path.cwd(), os.environ)
     if found is None:
         raise no_workspace()
-    return Place(root=found.root)
+    return _place(found)
+
+
+def _place(workspace: Workspace) -> Place:
+    return Place(root=workspace.root, default_agent=workspace.config.default_agent)

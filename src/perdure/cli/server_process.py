@@ -21,6 +21,7 @@ from perdure.cli.problems import SERVER, Problem
 START_SECONDS = 30.0
 """How long a new server may take until it listens. On a loaded machine seconds; normally 0.5."""
 PROBE_SECONDS = 2.0
+AGAIN_SECONDS = 0.3
 LOG_LINES = 20
 
 
@@ -77,29 +78,23 @@ async def ensure(place: Place) -> ServerFile:
 
 
 async def start(place: Place) -> ServerFile:
+    """A new server in the background; or the one that another terminal started just now."""
     place.server_log.parent.mkdir(parents=True, exist_ok=True)
-    with place.server_log.open("ab") as log:
-        begins = log.tell()
-        child = subprocess.Popen(  # noqa: ASYNC220 - starting a process takes a millisecond
-            [sys.executable, "-P", "-m", "perdure", "--workspace", str(place.root), "serve"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=place.root,
-            start_new_session=True,
-        )
+    begins = place.server_log.stat().st_size if place.server_log.exists() else 0
+    child = _spawn(place)
     deadline = time.monotonic() + START_SECONDS
-    gone_at: float | None = None
     while time.monotonic() < deadline:
         server = await running(place)
         if server is not None:
             return server
-        if gone_at is None and child.poll() is not None:
-            # Another terminal may have won the race for the workspace: give its server a moment.
-            gone_at = time.monotonic()
-        if gone_at is not None and time.monotonic() - gone_at > 1.5:
+        code = child.poll()
+        if code == SERVER:
+            # The workspace is taken by a server that is about to listen, or about to be gone.
+            await asyncio.sleep(AGAIN_SECONDS)
+            child = _spawn(place)
+        elif code is not None:
             raise Problem(
-                f"the workspace's server did not start (exit code {child.returncode}).",
+                f"the workspace's server did not start (exit code {code}).",
                 log=log_end(place, begins),
                 hint=f"The whole log: {place.server_log}\nSee it start in the foreground: perdure serve",
                 code=SERVER,
@@ -112,6 +107,19 @@ async def start(place: Place) -> ServerFile:
         hint=f"The whole log: {place.server_log}",
         code=SERVER,
     )
+
+
+def _spawn(place: Place) -> subprocess.Popen[bytes]:
+    """Detached: it outlives this terminal, and its Ctrl-C is not ours."""
+    with place.server_log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "perdure", "--workspace", str(place.root), "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=place.root,
+            start_new_session=True,
+        )
 
 
 def log_end(place: Place, begins: int = 0) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from perdure.agents import open_workspace
 from perdure.cli.place import Place
-from perdure.cli.problems import DONE
+from perdure.cli.problems import DONE, SERVER, Problem
+from perdure.kernel.errors import Conflict
 from perdure.server import RuntimeApi, ServerSettings, serve
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def serve_workspace(place: Place, *, host: str | None, port: int | None) -> int:
 
         return await open_runtime(workspace)
 
-    serve(opener, settings, run=place.server_file.parent, announce=_announce)
+    try:
+        serve(opener, settings, run=place.server_file.parent, announce=_announce)
+    except Conflict as error:
+        # Its own exit code: the terminal that started this waits for the other server instead.
+        raise Problem(error.message, hint=error.hint, code=SERVER) from None
     return DONE
 
 

@@ -26,7 +26,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.ports import Allow, Ask, Emit, Ids, Refuse, Verdict
 
-from .places import Places
+from .places import Places, Zone
 from .policy import Policy, PolicyFiles, parse_rule
 from .rules import Rule, covering
 
@@ -147,7 +147,8 @@ class PolicyGate:
         except ConfigError as error:
             return _refuse(f"Nothing may run until the owner has repaired the policy: {error}")
         paths = [t.path for t in prepared.touches]
-        if refusal := self._forbidden(prepared, policy, paths):
+        zones = [self._places.zone(t.path, write=t.write) for t in prepared.touches]
+        if refusal := self._forbidden(prepared, policy, paths, zones):
             return refusal
         if decided is not None and decided.answer == "deny":
             note = f": {decided.note}" if decided.note else "."
@@ -165,7 +166,7 @@ class PolicyGate:
         for grant in grants:
             if self._granted(grant, prepared, paths):
                 return self._permit(prepared, key, f"granted for this session: {grant}")
-        reason = doubtful or self._reason(prepared, policy)
+        reason = doubtful or self._reason(prepared, policy, zones)
         if reason:
             return await self._ask(prepared, reason)
         return self._permit(prepared, key, f"mode {policy.mode}")
@@ -253,11 +254,10 @@ class PolicyGate:
         return digest.hexdigest()
 
     def _forbidden(
-        self, prepared: Prepared, policy: Policy, paths: Sequence[Path]
+        self, prepared: Prepared, policy: Policy, paths: Sequence[Path], zones: Sequence[Zone]
     ) -> Refuse | None:
         """What no approval can allow."""
-        for touch in prepared.touches:
-            zone = self._places.zone(touch.path, write=touch.write)
+        for touch, zone in zip(prepared.touches, zones, strict=True):
             if zone == "secret":
                 return _refuse(f"{touch.path} holds secrets of the runtime; no tool may touch it.")
             if zone == "control" and touch.write:
@@ -288,10 +288,9 @@ class PolicyGate:
             return False
         return rule.allows(prepared.call.name, prepared.command, paths, self._places.home)
 
-    def _reason(self, prepared: Prepared, policy: Policy) -> str:
+    def _reason(self, prepared: Prepared, policy: Policy, zones: Sequence[Zone]) -> str:
         """Why the owner must be asked; empty: no need to."""
-        for touch in prepared.touches:
-            zone = self._places.zone(touch.path, write=touch.write)
+        for touch, zone in zip(prepared.touches, zones, strict=True):
             if zone != "inside":
                 verb = "writes" if touch.write else "reads"
                 what = "belongs to the runtime" if zone == "control" else "is outside the workspace"

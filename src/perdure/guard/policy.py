@@ -67,20 +67,17 @@ class PolicyFiles:
     control: Path
     """Folder `.perdure`."""
     agent: str
+    local: Path = field(init=False)
+    """Where `remember` puts rules."""
+    files: tuple[Path, ...] = field(init=False)
+    """All three, in the order in which they are read."""
     _read: dict[Path, _Read] = field(default_factory=dict)
     _merged: Policy | None = None
 
-    @property
-    def local(self) -> Path:
-        return self.control / "policy.local.yaml"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (
-            self.control / "policy.yaml",
-            self.control / "agents" / self.agent / "policy.yaml",
-            self.local,
-        )
+    def __post_init__(self) -> None:
+        self.local = self.control / "policy.local.yaml"
+        own = self.control / "agents" / self.agent / "policy.yaml"
+        self.files = (self.control / "policy.yaml", own, self.local)
 
     def current(self) -> Policy:
         """Raises ConfigError when a file cannot be read or does not fit."""

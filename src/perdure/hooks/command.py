@@ -90,7 +90,8 @@ async def run_command(
     except TimeoutError:
         raise HookFailed(f"took longer than {hook.timeout:g} seconds") from None
     finally:
-        _kill(group)
+        if not talk.silent.done():
+            _kill(group)
         transport.close()
         await asyncio.wait((talk.silent,), timeout=KILL_SECONDS)
     return _answer(transport.get_returncode() or 0, bytes(talk.output), bytes(talk.errors))

@@ -19,7 +19,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -49,9 +49,9 @@ class OAuthProvider:
     redirect_parameter: str = "redirect_uri"
     key_field: str = "access_token"
     """Of the exchange's JSON answer."""
-    parameters: Mapping[str, str] = MappingProxyType({})
+    parameters: Mapping[str, str] = field(default_factory=dict)
     """Sent along to `authorize_url`."""
-    exchange: Mapping[str, str] = MappingProxyType({})
+    exchange: Mapping[str, str] = field(default_factory=dict)
     """Sent along to `exchange_url`."""
 
 
@@ -63,8 +63,8 @@ OAUTH: Mapping[str, OAuthProvider] = MappingProxyType(
             exchange_url="https://openrouter.ai/api/v1/auth/keys",
             redirect_parameter="callback_url",
             key_field="key",
-            parameters=MappingProxyType({"key_label": "Perdure"}),
-            exchange=MappingProxyType({"code_challenge_method": "S256"}),
+            parameters={"key_label": "Perdure"},
+            exchange={"code_challenge_method": "S256"},
         )
     }
 )

@@ -32,6 +32,10 @@ read no answer before they have sent everything."""
 T = TypeVar("T")
 _INTEGER = {"type": "integer"}
 """JSON makes no difference between 17 and 17.0; some clients write the latter."""
+_BASE64 = {
+    "description": "Base64.",
+    "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+}
 Line = Annotated[str, Meta(max_length=1_000)]
 Words = Annotated[str, Meta(max_length=10_000)]
 Said = Annotated[str, Meta(pattern=r"\S")]
@@ -70,8 +74,7 @@ class TextPart(_Body, frozen=True, kw_only=True, tag_field="type", tag="text"):
 
 class ImagePart(_Body, frozen=True, kw_only=True, tag_field="type", tag="image"):
     media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
-    data: Annotated[bytes, Meta(min_length=1)]
-    """Base64."""
+    data: Annotated[bytes, Meta(min_length=1, extra_json_schema=_BASE64)]
 
 
 class PostMessage(_Body, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from .base import (
     Touch,
     failed,
     ok,
+    resolve,
 )
 from .bench import Bench, Prepared
 from .toolbox import CORE_TOOLS, Toolbox, ToolFileError
@@ -48,4 +49,5 @@ __all__ = [
     "Touch",
     "failed",
     "ok",
+    "resolve",
 ]

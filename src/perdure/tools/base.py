@@ -14,6 +14,7 @@ class Weather(Tool):
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,9 @@ def resolve(path: str, workdir: Path) -> Path:
     if not path or "\0" in path:
         raise ValueError("not a path")
     try:
-        return (workdir / Path(path).expanduser()).resolve()
+        if path.startswith("~"):
+            path = str(Path(path).expanduser())
+        return Path(os.path.realpath(workdir / path))
     except (OSError, RuntimeError) as error:  # a loop of links; no such user
         raise ValueError(f"cannot be resolved: {error}") from error
 

@@ -16,7 +16,7 @@ from perdure import __version__
 from perdure.cli.chat.files import message_parts
 from perdure.cli.chat.start import Start
 from perdure.cli.client import Connected
-from perdure.cli.common import resolve
+from perdure.cli.common import resolve, title_of
 from perdure.cli.link import Link, Lost, message_key
 from perdure.cli.problems import Problem, problem_of
 from perdure.cli.view.blocks import Block, Level, Note
@@ -51,6 +51,7 @@ class Conversation:
         self.story = Story()
         self.session: SessionView | None = None
         self.agent: AgentView | None = None
+        """As its files are; None until `open`."""
         self.outgoing: list[Outgoing] = []
         self.connected = True
         self.changed: Callable[[], None] = lambda: None
@@ -75,8 +76,9 @@ class Conversation:
         if self.start.session is not None:
             self.session = await resolve(self.link.client, self.start.session)
             await self._past(self.session)
-        name = self.session.agent if self.session is not None else self.start.agent
-        self.agent = _agent(agents, name)
+        self.agent = _agent(agents, self.name)
+        if self.session is None:
+            self.note(f"Perdure {__version__} · {self.workdir} · /help says what you can do")
         if self.agent is not None and self.agent.error:
             self.note(
                 f"The files of agent {self.agent.name} cannot be used as they are now:\n"
@@ -160,7 +162,10 @@ class Conversation:
 
     @property
     def name(self) -> str:
-        return self.session.agent if self.session else self.agent.name if self.agent else "default"
+        """Of the agent."""
+        if self.session is not None:
+            return self.session.agent
+        return self.start.agent or self.link.place.default_agent
 
     @property
     def model(self) -> str:
@@ -193,7 +198,7 @@ class Conversation:
         self.changed()
         try:
             parts = message_parts(text, self.workdir)
-            session = await self._session()
+            session = await self._session(text)
             key = message_key()
             accepted = await self.link.call(
                 lambda client: client.send(session.id, parts, mode=mode, key=key)
@@ -215,13 +220,14 @@ class Conversation:
                 return
             await asyncio.sleep(0.01)
 
-    async def _session(self) -> SessionView:
+    async def _session(self, title: str) -> SessionView:
         async with self._creating:
             if self.session is None:
                 self.session = await self.link.call(
                     lambda client: client.create_session(
                         agent=self.start.agent,
                         workdir=self.start.workdir or None,
+                        title=title_of(title),
                         model=self.start.model,
                     ),
                     again=False,
@@ -261,7 +267,7 @@ class Conversation:
         self.session = await self.link.call(lambda client: client.configure(session, model=model))
 
     async def rename(self, title: str) -> None:
-        session = (await self._session()).id
+        session = (await self._session(title)).id
         self.session = await self.link.call(lambda client: client.configure(session, title=title))
         self.note(f"title: {title}")
 
@@ -274,7 +280,7 @@ class Conversation:
 
     async def fresh(self, agent: str | None = None) -> None:
         """A new session, made with its first message. The one before goes on by itself."""
-        known = _agent(await self.link.client.agents(), agent or self.start.agent or self.name)
+        known = _agent(await self.link.client.agents(), agent or self.name)
         before = self.session
         await self.close()
         blocks = self.take()
@@ -285,10 +291,8 @@ class Conversation:
             self.note(f"New session. The one before: perdure attach {before.id}")
 
 
-def _agent(agents: list[AgentView], name: str | None) -> AgentView | None:
-    """Raises NotFound for a name that is not there; None names the server's default."""
-    if name is None:
-        return agents[0] if len(agents) == 1 else None
+def _agent(agents: list[AgentView], name: str) -> AgentView:
+    """Raises NotFound."""
     for agent in agents:
         if agent.name == name:
             return agent

@@ -130,7 +130,8 @@ class LiveChat:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            if self.conversation.busy or not self.conversation.connected:
+            waiting = self.conversation.story.approvals
+            if (self.conversation.busy and not waiting) or not self.conversation.connected:
                 self.app.invalidate()
 
     # Layout -----------------------------------------------------------------------------------------

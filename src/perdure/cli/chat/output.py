@@ -11,6 +11,7 @@ import os
 from typing import TextIO
 
 from prompt_toolkit.data_structures import Size
+from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
@@ -42,4 +43,10 @@ def frame_output(stream: TextIO) -> FrameOutput:
         # Some terminals know no size before they are shown.
         return Size(rows=rows or 24, columns=columns or 80)
 
-    return FrameOutput(stream, size, term=os.environ.get("TERM"), enable_cpr=False)
+    return FrameOutput(
+        stream,
+        size,
+        term=os.environ.get("TERM"),
+        default_color_depth=ColorDepth.from_env(),  # NO_COLOR
+        enable_cpr=False,
+    )

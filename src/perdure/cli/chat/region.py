@@ -105,12 +105,11 @@ class Region:
         if request is None:
             return []
         count = len(self._conversation.story.approvals)
-        head = Text()
-        head.append(f"Allow {one_line(request.tool)}?", "bold yellow")
+        head = Text().append(f"Allow {one_line(request.tool)}?", "bold yellow")
         if count > 1:
-            head.append(f"  (1 of {count})", "dim")
-        subject = Text(subject_of(request.arguments))
-        subject.truncate(max(10, width - 2), overflow="ellipsis")
+            head.append(f" (1 of {count})", "dim")
+        head.append(f" {subject_of(request.arguments)}")
+        head.truncate(width, overflow="ellipsis")
         keys = Text("  ").append("y", "bold").append(" once")
         if "session" in request.offers:
             keys.append("   ").append("s", "bold").append(" this session")
@@ -118,10 +117,11 @@ class Region:
             keys.append("   ").append("a", "bold").append(" always")
         keys.append("   ").append("n", "bold").append(" no")
         keys.append("   ").append("v", "bold").append(" view")
-        lines = [head, Text("  ").append_text(subject), keys]
-        if "always" in request.offers and request.rule:
-            lines.append(Text(f"  always: {one_line(request.rule)}", "dim"))
-        return lines
+        if "always" not in request.offers or not request.rule:
+            return [head, keys]
+        always = Text(f"  always: {one_line(request.rule)}", "dim")
+        always.truncate(width, overflow="ellipsis")
+        return [head, keys, always]
 
     def _activity(self, now: datetime) -> Text | None:
         conversation = self._conversation

@@ -43,8 +43,8 @@ def init(ctx: click.Context, folder: str | None, yes: bool, model: str | None, a
         click.echo(click.style(f"  {path.relative_to(root)}", dim=True))
     if not model and not there:
         click.echo(
-            "\nNo model is set, so a built-in rehearsal answers: it follows simple rules, to try things\n"
-            "out. To connect a model: perdure login, then `model:` in perdure.yaml."
+            "\nNo model is set, so the built-in rehearsal answers: simple rules, to try it out.\n"
+            "To connect a model: perdure login PROVIDER, then `model:` in perdure.yaml."
         )
     here = root == Path.cwd() or root in Path.cwd().parents
     where = "" if here or root == Path.home() / "perdure" else f"cd {root} && "

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from perdure.cli.common import drive, place_of, resolve, styled, terminal_width
+from perdure.cli.common import drive, place_of, resolve, styled, terminal_width, title_of
 from perdure.cli.link import Link, Lost, message_key
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, STOPPED, USAGE, Problem
@@ -134,7 +134,10 @@ async def _run(place: Place, request: Request) -> int:
         else:
             view = await link.call(
                 lambda c: c.create_session(
-                    agent=request.agent, workdir=request.workdir, model=request.model
+                    agent=request.agent,
+                    workdir=request.workdir,
+                    model=request.model,
+                    title=title_of(request.text),
                 ),
                 again=False,
             )

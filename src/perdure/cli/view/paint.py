@@ -143,7 +143,7 @@ def renderable_of(block: Block, width: int) -> RenderableType:
             head = _head("? ", "bold yellow", request.tool, request.arguments, width)
             if request.reason:
                 head.append(f"\n  {one_line(request.reason)}", "yellow")
-            if not request.preview:
+            if one_line(request.preview) in ("", subject_of(request.arguments)):
                 return head
             return Group(head, _indented(_preview(request.preview, PREVIEW_LINES)))
         case Note(text=text, level=level):

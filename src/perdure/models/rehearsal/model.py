@@ -22,6 +22,12 @@ RULES = (*memory.RULES, *recall.RULES, *talk.RULES, *tidy.RULES, *file_rules.RUL
 _CANCEL = re.compile(
     r"\W*(?:stop|cancel|never ?mind|forget it|abort|wait)\b[^\n]{0,40}", re.IGNORECASE
 )
+_AGAIN = re.compile(
+    r"\W*(?:please\s+)?(?:(?:try|do|run)(?:\s+(?:it|that))?\s+(?:again|once more)|again|retry"
+    r"|repeat(?:\s+(?:it|that))?)"
+    r"(?:\W+please)?\W*",
+    re.IGNORECASE,
+)
 
 
 class RehearsalModel:
@@ -69,6 +75,8 @@ def _plans(view: View) -> list[Plan]:
 
 
 def _plans_of(text: str, view: View) -> list[Plan]:
+    if _AGAIN.fullmatch(text):
+        text = next((t for t in view.earlier() if not _AGAIN.fullmatch(t)), text)
     found = understand(text, RULES, view) if text.strip() else None
     if found is not None:
         return found

@@ -103,12 +103,12 @@ def see(prompt: Prompt) -> View:
             newest = newest or item
             asked.append(plain(item.parts))
         index -= 1
-    if not asked and past:
+    last = items[-1] if items else None
+    if not asked and (past or (isinstance(last, UserItem) and last.kind == "summary")):
         # The request itself stands before a summary, and the work on it goes on after it.
         earlier = (i for i in reversed(items[:index]) if isinstance(i, UserItem))
         newest = next((i for i in earlier if i.kind == "message"), None)
         asked = [plain(newest.parts)] if newest is not None else []
-    last = items[-1] if items else None
     notice = plain(last.parts) if isinstance(last, UserItem) and last.kind == "notice" else ""
     return View(
         asked=tuple(reversed(asked)),

@@ -84,13 +84,13 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
             ),
         ] = None,
         last_event_id: Annotated[
-            str | None,
+            str,
             Header(
                 alias="Last-Event-ID",
                 pattern=r"^[0-9]{0,15}$",
                 description="Counts more than `after`: sent by clients that reconnect.",
             ),
-        ] = None,
+        ] = "",
     ) -> Response:
         """What happened, record by record.
 

@@ -51,7 +51,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
         id: Session,
         request: Request,
         wait: Annotated[
-            float | None,
+            float,
             Query(
                 ge=0,
                 le=LONGEST_WAIT,
@@ -59,7 +59,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
                 description="Answer only when the turn that took the message has ended, waits for "
                 "an approval, or so many seconds have passed (then with 202).",
             ),
-        ] = None,
+        ] = 0.0,
         key: Annotated[
             str,
             Header(

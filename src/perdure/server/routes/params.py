@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import Path, Query
 
 API = "/api/v1"
+SESSION = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 Session = Annotated[
     str,
     Path(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$",
+        pattern=SESSION,
         description="Id of a session.",
         examples=["s_01kazh2v6e8m9qrt"],
     ),
@@ -36,7 +37,7 @@ Approval = Annotated[
 Artifact = Annotated[
     str,
     Path(
-        pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,16})?$",
+        pattern=r"^[0-9a-f]{64}(\.[a-z0-9]{1,12})?$",
         description="Id of an artifact: the SHA-256 of its content and an extension.",
         examples=["b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9.txt"],
     ),

@@ -19,7 +19,7 @@ from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import Responses, fails, returns, takes
 from ..settings import ServerSettings
-from .params import API, Artifact, Session
+from .params import API, SESSION, Artifact, Session
 
 EXAMPLE: dict[str, Json] = {
     "id": "s_01kazh2v6e8m9qrt",
@@ -105,7 +105,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         before: Annotated[
             str | None,
             Query(
-                pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$",
+                pattern=SESSION,
                 description="The `before` of the page before.",
             ),
         ] = None,
@@ -232,9 +232,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         id: Session,
         artifact: Artifact,
         offset: Annotated[int, Query(ge=0, le=2**53, description="First byte.")] = 0,
-        limit: Annotated[
-            int | None, Query(ge=1, le=2**53, description="At most so many bytes.")
-        ] = None,
+        limit: Annotated[int, Query(ge=1, le=2**53, description="At most so many bytes.")] = 2**53,
     ) -> Response:
         """A long output, an image, or another file a session kept."""
         path = runtime.artifact_path(SessionId(id), ArtifactId(artifact))
@@ -242,8 +240,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
             size = (await asyncio.to_thread(path.stat)).st_size
         except OSError:
             raise NotFound(f"there is no artifact {artifact} in session {id}") from None
-        count = max(0, size - offset)
-        count = count if limit is None else min(count, limit)
+        count = max(0, min(limit, size - offset))
         return StreamingResponse(
             _pieces(path, offset, count),
             headers={

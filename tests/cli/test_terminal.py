@@ -1,0 +1,208 @@
+"""The chat in a real terminal, with an agent that follows a script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from perdure.cli.place import Place
+
+from .tmux import needs_tmux, terminal
+
+pytestmark = needs_tmux
+READY = "/help says"
+
+
+@pytest.mark.parametrize("columns", [80, 34])
+def test_an_answer_is_rendered_and_fits_wide_and_narrow(served: Place, columns: int) -> None:
+    with terminal(["chat"], cwd=served.root, columns=columns, rows=50) as it:
+        it.sees("/help")
+        it.type("essay", "Enter")
+        screen = it.sees("That was all of it.")
+    assert "Rivers" in screen
+    assert "# Rivers" not in screen
+    assert " • spring" in screen
+    assert "    • brook\n • river" in screen
+    assert "長江    6300" in screen
+    assert "川and🌊" in "".join(screen.split())
+    assert all(len(line) <= columns for line in screen.splitlines())
+
+
+def test_calls_show_live_output_and_then_their_result(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("bash", "Enter")
+        screen = it.sees("I counted to 3.")
+    assert "● bash seq 3; sleep 1  1.2 s\n  1\n  2\n  3" in screen
+
+
+def test_an_approval_is_answered_in_place_with_its_diff_in_view(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("edit", "Enter")
+        screen = it.sees("Allow edit?")
+        assert "  -old\n  +new" in screen
+        wait_until_armed(it)
+        it.type("s")
+        assert "edit allowed for this session" in it.sees("Edited (session).")
+
+
+def test_a_denial_carries_its_reason(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("edit", "Enter")
+        it.sees("Allow edit?")
+        wait_until_armed(it)
+        it.type("n")
+        it.sees("why not?")
+        it.type("use the other file", "Enter")
+        it.sees("Not edited: use the other file")
+
+
+def test_what_is_being_typed_does_not_answer_an_approval(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("edit", "Enter", "a", "y")
+        it.sees("Allow edit?")
+        it.sees("› ay")
+        it.type("s")
+        screen = it.sees("› ays")
+        assert "allowed" not in screen
+
+
+def wait_until_armed(it: object) -> None:
+    """Keys count as an answer only a moment after the question came up."""
+    import time
+
+    time.sleep(0.5)
+
+
+def test_ctrl_c_stops_the_turn_and_twice_leaves(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("slow", "Enter")
+        it.sees("word word")
+        it.type("C-c")
+        it.sees("■ stopped")
+        it.type("C-c")
+        it.sees("EXIT 0")
+        assert "Come back: perdure attach s_" in it.screen()
+
+
+def test_messages_typed_meanwhile_wait_in_view_and_are_taken_in_order(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("slow", "Enter")
+        it.sees("word word")
+        it.type("steer this", "Enter")
+        it.sees("› steer this  (sent)")
+        it.type("and queue that", "C-q")
+        it.sees("› and queue that  (queued)")
+        it.sees("1 queued")
+
+
+def test_leaving_a_running_turn_and_coming_back_misses_nothing(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("slow", "Enter")
+        it.sees("word word")
+        it.type("C-d")
+        screen = it.sees("EXIT 0")
+        assert "The agent goes on." in screen
+    with terminal(["attach"], cwd=served.root) as it:
+        it.sees("› slow")
+        it.sees("Working")
+        it.type("C-c")
+        it.sees("■ stopped")
+        it.type("essay", "Enter")
+        it.sees("That was all of it.")
+
+
+def test_ten_thousand_pasted_lines_are_folded_and_sent_whole(served: Place, tmp_path: Path) -> None:
+    file = tmp_path / "big.txt"
+    file.write_text("\n".join(f"line {i} 你好" for i in range(10_000)))
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.paste(file)
+        it.sees("› [paste 1: 10,000 lines]")
+        it.type("Enter")
+        it.sees("line 9999 你好", scrollback=True)
+        screen = it.screen(scrollback=True)
+    assert "… 9,990 more lines" in screen
+
+
+def test_a_resize_while_an_answer_streams_leaves_no_pieces_behind(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, columns=80, rows=30) as it:
+        it.sees(READY)
+        it.type("slow", "Enter")
+        it.sees("word word")
+        for columns in (50, 110, 40, 80):
+            it.resize(columns, 30)
+            it.sees("Ctrl-C stops")
+        it.type("C-c")
+        it.sees("■ stopped")
+        it.sees_no("Working")
+        it.sees("default · fake/model")  # once the hint about leaving is gone
+        screen = it.screen(scrollback=True)
+    assert screen.count("Ctrl-C stops") == 0
+    assert screen.count("default · fake/model") == 1
+    assert screen.count("I think about it.") == 1
+
+
+def test_a_dropped_stream_is_resumed_after_a_cut_answer(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("cut", "Enter")
+        screen = it.sees("Whole answer.")
+    assert "First paragraph.\n\nSecond par" in screen
+    assert "the connection was cut; trying again" in screen
+
+
+def test_commands_are_completed_and_help_is_shown(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, rows=40) as it:
+        it.sees(READY)
+        it.type("/sta")
+        it.sees("the session and the server")
+        it.type("Tab", "Enter", "Enter")
+        it.sees("No session yet")
+        it.type("/help", "Enter")
+        it.sees("stop the turn; twice: leave")
+        it.type("/nonsense", "Enter")
+        it.sees("There is no command /nonsense")
+
+
+def test_history_is_kept_between_chats(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("remember this line", "Enter")
+        it.sees("You said: remember this line")
+        it.type("C-d")
+        it.sees("EXIT 0")
+    assert served.history.stat().st_mode & 0o077 == 0
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("Up")
+        it.sees("› remember this line")
+
+
+def test_a_dumb_terminal_gets_plain_lines(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, TERM="dumb") as it:
+        it.sees(READY)
+        it.type("edit", "Enter")
+        it.sees("Allow edit?  y once")
+        it.type("y", "Enter")
+        it.sees("Edited (once).")
+        it.type("C-d")
+        it.sees("EXIT 0")
+
+
+def test_no_color_is_honoured_in_the_chat(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, NO_COLOR="1") as it:
+        it.sees(READY)
+        it.type("edit", "Enter")
+        it.sees("Allow edit?")
+        painted = it.tmux("capture-pane", "-p", "-e", "-t", "t")
+    assert not re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7])[;m]", painted)
+    assert "\x1b[1m" in painted

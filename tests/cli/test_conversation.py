@@ -61,9 +61,12 @@ def long_session(server: FakeServer, turns: int) -> FakeSession:
 
 
 async def settled(conversation: Conversation) -> None:
+    news = asyncio.Event()
+    conversation.changed = news.set
     async with asyncio.timeout(10):
         while conversation.busy:
-            await asyncio.sleep(0.01)
+            news.clear()
+            await news.wait()
 
 
 def notes(blocks: list[Block]) -> str:

@@ -56,6 +56,7 @@ async def syncs(folder: str, effects: str, sessions: int = 1, each: int = 10) ->
 
     class Counting(RealDisk):
         def __init__(self) -> None:
+            super().__init__()
             self.count = self.bytes = 0
 
         def sync(self, handle: int) -> None:

@@ -115,7 +115,10 @@ class Demo:
             (contents(self.mess) == before, "every file is there, with its content"),
             (outcome["reason"] == "done", "the turn that was killed has finished"),
             (len(turns) == 2, "it was one turn; the question was the second"),
-            (started == finished and set(started.values()) == {1}, "every call: one start, one result"),
+            (
+                started == finished and set(started.values()) == {1},
+                "every call: one start, one result",
+            ),
             (statuses == {"ok"}, "no call failed or was in doubt"),
             (bool(moved) and set(moved.values()) == {1}, f"{len(moved)} files moved, each once"),
             ("moved" in seen, "the second terminal was told what was done"),
@@ -237,7 +240,7 @@ def make_mess(folder: Path) -> Counter[bytes]:
     texts = {
         "notes.txt": "Call the plumber\n",
         "Übersicht 2026.md": "# Overview\n",
-        "it's \"final\" (2).txt": "really final\n",
+        'it\'s "final" (2).txt': "really final\n",
         "-rf.txt": "a name that looks like an option\n",
         "invoice.pdf": "%PDF-1.4\n%%EOF\n",
         "expenses.csv": "day,amount\n2026-11-20,12.50\n",

@@ -20,7 +20,7 @@ COMMON = (
 def compile_lock(name: str, *options: str) -> None:
     target = ROOT / name
     command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *COMMON, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     target.write_text(HEAD + done.stdout)

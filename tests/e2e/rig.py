@@ -32,7 +32,9 @@ class Refused(Exception):
 
 
 class Rig:
-    def __init__(self, root: Path, script: str = "replies: []", policy: str = "mode: auto\n") -> None:
+    def __init__(
+        self, root: Path, script: str = "replies: []", policy: str = "mode: auto\n"
+    ) -> None:
         self.root = root
         self.private = root / ".perdure"
         scaffold(root, model="script:script.yaml")
@@ -110,7 +112,7 @@ class Rig:
             server = json.loads((self.private / "run" / "server.json").read_bytes())
         except (OSError, ValueError) as error:
             raise Gone from error
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             server["url"] + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
@@ -121,7 +123,7 @@ class Rig:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=30) as response:
                 data = response.read()
         except urllib.error.HTTPError as error:
             problem = error.read()

@@ -121,7 +121,10 @@ class Story(Rig):
         received = [e for e in events if e["type"] == "message_received"]
         assert [e["key"] for e in received] == ["m1", "m2", "m3"]
         taken = [
-            m for e in events if e["type"] in ("turn_started", "messages_taken") for m in e["messages"]
+            m
+            for e in events
+            if e["type"] in ("turn_started", "messages_taken")
+            for m in e["messages"]
         ]
         assert taken == [e["message"] for e in received]
         ends = [e["reason"] for e in events if e["type"] == "turn_ended"]
@@ -139,10 +142,20 @@ class Story(Rig):
         ] or said == ["The first message is answered.", "The second message is answered."], said
 
         # Every call one result, and the outside saw each effect once.
-        calls = [p["id"] for e in events if e["type"] == "model_responded" for p in e["parts"] if p["part"] == "call"]
+        calls = [
+            p["id"]
+            for e in events
+            if e["type"] == "model_responded"
+            for p in e["parts"]
+            if p["part"] == "call"
+        ]
         finished = Counter(e["call"] for e in events if e["type"] == "tool_finished")
         assert finished == Counter(calls)
-        statuses = {e["call"]: e["result"].get("status", "ok") for e in events if e["type"] == "tool_finished"}
+        statuses = {
+            e["call"]: e["result"].get("status", "ok")
+            for e in events
+            if e["type"] == "tool_finished"
+        }
         assert set(statuses.values()) == {"ok"}, statuses
         effects = Counter(self.effects())
         assert all(n == 1 for n in effects.values()), effects
@@ -151,8 +164,12 @@ class Story(Rig):
         assert (self.root / "list.txt").read_text() == "one\ntwo\nthree\n"
 
         # Nothing of a command's output is missing.
-        long = next(e for e in events if e["type"] == "tool_finished" and "line 1\\n" in str(e["result"]))
-        assert long["result"]["parts"][0]["text"].split("\n")[:4] == [f"line {i}" for i in range(1, 5)]
+        long = next(
+            e for e in events if e["type"] == "tool_finished" and "line 1\\n" in str(e["result"])
+        )
+        assert long["result"]["parts"][0]["text"].split("\n")[:4] == [
+            f"line {i}" for i in range(1, 5)
+        ]
 
         # Intent came before effect, and nothing is left running or marked.
         for e in events:
@@ -190,7 +207,7 @@ def test_killed_at_a_later_disk_operation(tmp_path: Path, n: int, kind: str) -> 
 
 
 def killed_at_random(tmp_path: Path, seed: int, times: int) -> None:
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     with Story(tmp_path / "w") as story:
         story.start()
         story.ready()
@@ -244,6 +261,5 @@ def test_killed_often_at_random_instants(tmp_path: Path, seed: int) -> None:
 
 
 def test_a_server_that_is_gone_says_so(tmp_path: Path) -> None:
-    with Rig(tmp_path / "w") as rig:
-        with pytest.raises(Gone):
-            rig.call("GET", "/livez")
+    with Rig(tmp_path / "w") as rig, pytest.raises(Gone):
+        rig.call("GET", "/livez")

@@ -101,7 +101,10 @@ def test_any_prefix_of_a_log_ends_where_the_whole_run_ended(plan: list[Reply], d
         # What supervised commands did before the cut is in the world; those after are not.
         before = World()
         for record in whole[:cut]:
-            if getattr(record.event, "key", "") in world.done and record.event.__class__.__name__ == "ToolStarted":
+            if (
+                getattr(record.event, "key", "") in world.done
+                and record.event.__class__.__name__ == "ToolStarted"
+            ):
                 before.done[record.event.key] = "out"
                 before.effects[record.event.key] = 1
         bench = Bench(FakeModel(plan), world=before, records=whole[:cut], seed=1)
@@ -113,7 +116,9 @@ def test_any_prefix_of_a_log_ends_where_the_whole_run_ended(plan: list[Reply], d
     asyncio.run(scenario())
 
 
-@given(plan=plans(TOOLS), crashes=st.lists(st.integers(0, 12), min_size=1, max_size=5), data=st.data())
+@given(
+    plan=plans(TOOLS), crashes=st.lists(st.integers(0, 12), min_size=1, max_size=5), data=st.data()
+)
 def test_repeated_crashes_repeat_no_effect_and_lose_no_message(
     plan: list[Reply], crashes: list[int], data: Any
 ) -> None:
@@ -138,7 +143,9 @@ def test_repeated_crashes_repeat_no_effect_and_lose_no_message(
         await finish(bench, turns_of(plan))
         check(bench.log.records, turns_of(plan))
         assert all(n <= 1 for n in world.effects.values()), "an effect was repeated"
-        finished = {r.event.call: r.event for r in bench.log.records if isinstance(r.event, ToolFinished)}
+        finished = {
+            r.event.call: r.event for r in bench.log.records if isinstance(r.event, ToolFinished)
+        }
         wanted = {p.id: p for reply in plan for p in reply.parts if isinstance(p, ToolCall)}
         assert finished.keys() == wanted.keys()
         for id_, event in finished.items():

@@ -81,7 +81,9 @@ async def test_results_are_on_disk_before_the_model_sees_them() -> None:
     original = model.call
 
     async def watched(prompt, request, emit):  # type: ignore[no-untyped-def]
-        last = max((r.seq for r in bench.log.records if isinstance(r.event, ToolFinished)), default=0)
+        last = max(
+            (r.seq for r in bench.log.records if isinstance(r.event, ToolFinished)), default=0
+        )
         seen.append(bench.log.committed >= last)
         return await original(prompt, request, emit)
 
@@ -96,9 +98,7 @@ async def test_reads_run_together_and_writes_in_order() -> None:
     bench = Bench(FakeModel([say("", *calls), say("done")]))
     await bench.say("go")
     await bench.runner.run()
-    kinds = [
-        (type(e).__name__, e.call) for e in bench.events(ToolStarted, ToolFinished)
-    ]
+    kinds = [(type(e).__name__, e.call) for e in bench.events(ToolStarted, ToolFinished)]
     assert kinds[:2] == [("ToolStarted", "r1"), ("ToolStarted", "r2")]
     assert bench.world.order == ["w1", "w2"]
     assert kinds.index(("ToolFinished", "w1")) < kinds.index(("ToolStarted", "w2"))

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from perdure.kernel.desk import Desk, Setup
@@ -53,7 +53,7 @@ from perdure.kernel.prompt import (
 from perdure.kernel.runner import Runner
 from perdure.kernel.state import State, evolve
 
-START = datetime(2026, 11, 21, 9, 0, tzinfo=timezone.utc)
+START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
 class Crash(BaseException):

@@ -116,7 +116,9 @@ async def test_an_unfinished_turn_goes_on_after_a_restart(tmp_path: Path) -> Non
         assert sum(isinstance(r.event, ToolFinished) for r in records) == 1
 
 
-async def test_a_command_outlives_the_runtime_and_its_one_result_is_recorded(tmp_path: Path) -> None:
+async def test_a_command_outlives_the_runtime_and_its_one_result_is_recorded(
+    tmp_path: Path,
+) -> None:
     command = "echo started >> log; for i in 1 2 3; do echo $i; sleep 0.2; done; echo ended >> log"
     plan = [say("", call("c1", "bash", command=command)), say("ok")]
     async with house(tmp_path, plan) as runtime:
@@ -127,7 +129,9 @@ async def test_a_command_outlives_the_runtime_and_its_one_result_is_recorded(tmp
         records = await seen(runtime, session)
         message = next(r.event for r in records if isinstance(r.event, MessageReceived))
         await runtime.wait(session, message.message, 30)
-        finished = [r.event for r in await seen(runtime, session) if isinstance(r.event, ToolFinished)]
+        finished = [
+            r.event for r in await seen(runtime, session) if isinstance(r.event, ToolFinished)
+        ]
         assert [f.result.status for f in finished] == ["ok"]
         assert finished[0].result.text.split() == ["1", "2", "3"]
     assert (tmp_path / "log").read_text() == "started\nended\n"
@@ -303,7 +307,9 @@ async def test_the_same_key_twice_is_one_message(tmp_path: Path) -> None:
         assert (await runtime.session(session)).messages == 1
 
 
-async def test_a_model_that_fails_for_good_ends_the_turn_and_the_next_one_works(tmp_path: Path) -> None:
+async def test_a_model_that_fails_for_good_ends_the_turn_and_the_next_one_works(
+    tmp_path: Path,
+) -> None:
     async with house(tmp_path, [ModelError("no such key", kind="auth")]) as runtime:
         session = (await runtime.create_session()).id
         outcome = await ask(runtime, session, "hi")
@@ -356,7 +362,11 @@ async def test_tool_starts_and_results_pair_up_in_the_log(tmp_path: Path) -> Non
         session = (await runtime.create_session()).id
         await ask(runtime, session, "go")
         records = await seen(runtime, session)
-        results = {r.event.call: r.event.result.status for r in records if isinstance(r.event, ToolFinished)}
+        results = {
+            r.event.call: r.event.result.status
+            for r in records
+            if isinstance(r.event, ToolFinished)
+        }
         assert results == {"a": "ok", "b": "invalid", "c": "invalid"}
         assert sum(isinstance(r.event, ToolStarted) for r in records) == 1
         assert sum(isinstance(r.event, ModelResponded) for r in records) == 2

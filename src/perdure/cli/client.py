@@ -28,6 +28,7 @@ from perdure.runtime.views import (
     Accepted,
     AgentView,
     OpenApproval,
+    OpenDoubt,
     ReloadReport,
     RuntimeStatus,
     SessionView,
@@ -254,6 +255,18 @@ class Client:
             f"/sessions/{session}/approvals/{approval}",
             body={"answer": answer, "scope": scope, "note": note},
         )
+
+    # Doubts -------------------------------------------------------------------------------------
+
+    async def doubts(self, session: str) -> list[OpenDoubt]:
+        return _list(await self._call("GET", f"/sessions/{session}/doubts"), "doubts", OpenDoubt)
+
+    async def settle(self, session: str, key: str, answer: str) -> Accepted:
+        body = {"key": key, "answer": answer}
+        return _one(await self._call("POST", f"/sessions/{session}/doubts", body=body), Accepted)
+
+    async def resume(self, session: str) -> SessionView:
+        return _one(await self._call("POST", f"/sessions/{session}/resume"), SessionView)
 
     # The server itself --------------------------------------------------------------------------
 

@@ -86,12 +86,15 @@ async def start(place: Place) -> ServerFile:
     while time.monotonic() < deadline:
         server = await running(place)
         if server is not None:
+            if server.pid != child.pid and child.poll() is None:
+                child.terminate()  # another terminal's was first
             return server
         code = child.poll()
         if code == SERVER:
             # The workspace is taken by a server that is about to listen, or about to be gone.
             await asyncio.sleep(AGAIN_SECONDS)
-            child = _spawn(place)
+            if not look(place).alive:
+                child = _spawn(place)
         elif code is not None:
             raise Problem(
                 f"the workspace's server did not start (exit code {code}).",

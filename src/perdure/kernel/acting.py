@@ -11,6 +11,9 @@ from .ports import Allow, Ask, Refuse
 from .prompt import CallResult
 from .state import Call
 
+ARGUMENTS_SHOWN = 500
+"""Characters of a call's arguments in a notice."""
+
 
 class Acting:
     def __init__(self, desk: Desk) -> None:
@@ -89,9 +92,12 @@ class Acting:
     async def _run(self, batch: Sequence[tuple[Allow, bool]]) -> None:
         desk = self._desk
         events = [self._intent(permit) for permit, resumed in batch if not resumed]
+        effects = any(event.effects for event in events)
+        if effects:
+            await self._checkpoint()
         if events:
             desk.journal.append(*events)
-        if any(event.effects for event in events):
+        if effects:
             await desk.journal.commit()  # D2: intent before effect
         with desk.interruption.allowed():
             tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
@@ -107,6 +113,16 @@ class Acting:
         for task in tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error
+
+    async def _checkpoint(self) -> None:
+        """Before the turn's first change to anything."""
+        desk = self._desk
+        turn = desk.journal.state.turn
+        if desk.checkpointer is None or turn is None or turn.checkpointed:
+            return
+        taken = await desk.checkpointer.take(turn.turn, desk.journal.state.seq)
+        if taken is not None:
+            desk.journal.append(taken)
 
     def _intent(self, permit: Allow) -> ToolStarted:
         intent, asked = permit.started, self._desk.journal.state.calls[permit.call.id].call
@@ -154,9 +170,14 @@ class Acting:
 
     def _in_doubt(self, call: Call, started: ToolStarted) -> None:
         """D4: an effect that was under way at the crash is never repeated silently."""
+        arguments = str(started.arguments or call.call.arguments)
+        shown = (
+            arguments if len(arguments) <= ARGUMENTS_SHOWN else f"{arguments[:ARGUMENTS_SHOWN]}…"
+        )
+        when = f" at {call.started_at:%Y-%m-%d %H:%M:%S} UTC" if call.started_at else ""
         text = (
-            f"{started.tool} was running when the runtime stopped: it may or may not have "
-            "happened. Check before doing it again."
+            f"{started.tool} {shown}, begun{when}, was under way when the runtime stopped: it may or "
+            "may not have happened. Check before doing it again."
         )
         self._finish(call.call, told("in_doubt", text))
         self._desk.tell_owner(text, level="warning")

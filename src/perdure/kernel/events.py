@@ -324,6 +324,28 @@ class ToolFinished(Event, frozen=True, kw_only=True):
     ms: int = 0
 
 
+class DoubtSettled(Event, frozen=True, kw_only=True):
+    """The owner said what became of a call whose outcome a crash had put in doubt."""
+
+    key: str
+    """The call's idempotency key."""
+    answer: Literal["happened", "again"]
+    by: str = "owner"
+
+
+class CheckpointTaken(Event, frozen=True, kw_only=True):
+    """The working folder was kept as it is, before a turn's first change to it."""
+
+    checkpoint: str
+    files: int = 0
+    bytes: int = 0
+    skipped: int = 0
+    """Files left out: too large, secret, unreadable."""
+    ms: int = 0
+    error: str = ""
+    """Why none could be taken; the turn goes on without."""
+
+
 class NoticeAdded(Event, frozen=True, kw_only=True):
     """The runtime has something to say that neither the owner nor the model said."""
 
@@ -403,6 +425,8 @@ AnyEvent = (
     | ApprovalDecided
     | ToolStarted
     | ToolFinished
+    | DoubtSettled
+    | CheckpointTaken
     | NoticeAdded
     | HookActed
     | LimitReached

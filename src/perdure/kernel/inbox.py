@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import Conflict, NotFound
 from .events import (
@@ -11,6 +12,7 @@ from .events import (
     ApprovalId,
     ApprovalScope,
     CompactionRequested,
+    DoubtSettled,
     MessageId,
     MessageMode,
     MessageReceived,
@@ -18,6 +20,7 @@ from .events import (
     SessionConfigured,
     SessionRenamed,
     StopRequested,
+    Text,
 )
 from .journal import Journal
 from .ports import Ids
@@ -85,6 +88,21 @@ class Inbox:
             ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note)
         )
         await self._journal.commit()
+
+    async def settle(self, key: str, answer: Literal["happened", "again"], *, by: str) -> Receipt:
+        """Say what became of a call in doubt; the model is told as by a message. Raises NotFound."""
+        doubt = self._journal.state.doubts.get(key)
+        if doubt is None:
+            raise NotFound(f"no call {key!r} is in doubt", hint="It was settled, or never was.")
+        self._journal.append(DoubtSettled(key=key, answer=answer, by=by))
+        said = {
+            "happened": "It did happen. Do not do it again.",
+            "again": "It did not happen. Do it again.",
+        }
+        text = f"About the {doubt.tool} call that was in doubt, {doubt.arguments}: {said[answer]}"
+        return await self.submit(
+            (Text(text=text),), source="settled", sender=by, key=f"doubt:{key}"
+        )
 
     async def stop(self, *, by: str, reason: str) -> bool:
         """False when no turn was running."""

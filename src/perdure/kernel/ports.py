@@ -13,12 +13,14 @@ from .events import (
     AnyEvent,
     ApprovalDecided,
     ApprovalRequested,
+    CheckpointTaken,
     HookActed,
     Record,
     RequestId,
     ToolCall,
     ToolResult,
     ToolStarted,
+    TurnId,
 )
 from .prompt import Prompt, Reply
 from .state import State
@@ -159,6 +161,14 @@ class Gate(Protocol):
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
         """What a crash after `started` allows: reads and idempotent calls rerun, supervised
         commands are rejoined, anything else may or may not have happened."""
+
+
+class Checkpointer(Protocol):
+    """Keeps the session's working folder, so that what a turn changes can be taken back."""
+
+    async def take(self, turn: TurnId, seq: int) -> CheckpointTaken | None:
+        """Before a turn's first call with effects. None where checkpoints are turned off.
+        Never raises: what went wrong is in the event."""
 
 
 HookPoint = Literal[

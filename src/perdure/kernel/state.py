@@ -19,9 +19,12 @@ from .events import (
     ApprovalId,
     ApprovalRequested,
     CallId,
+    CheckpointTaken,
     CompactionFailed,
     CompactionRequested,
     ContextCompacted,
+    DoubtSettled,
+    Json,
     LimitReached,
     Limits,
     MessageId,
@@ -57,6 +60,7 @@ class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     call: ToolCall
     started: ToolStarted | None = None
+    started_at: datetime | None = None
     approval: ApprovalId | None = None
     decided: ApprovalDecided | None = None
     finished: bool = False
@@ -73,6 +77,16 @@ class Waiting(msgspec.Struct, kw_only=True, omit_defaults=True):
     message: MessageId
     mode: Literal["steer", "queue", "interrupt"]
     seq: int
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call that was under way at a crash: it may or may not have happened."""
+
+    key: str
+    tool: str
+    arguments: dict[str, Json]
+    at: datetime
+    """When it had begun."""
 
 
 class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -99,6 +113,7 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     waiting_since: datetime | None = None
     waited: float = 0.0
     """Seconds spent waiting for the owner's approvals."""
+    checkpointed: bool = False
     overflowed: bool = False
     """The provider refused the context as too long: compact before the next attempt."""
 
@@ -122,6 +137,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Sequence number of the response that `calls` belong to."""
     approvals: dict[ApprovalId, ApprovalRequested] = {}
     """Those still open."""
+    doubts: dict[str, Doubt] = {}
+    """Those the owner has not settled, by idempotency key."""
     grants: list[str] = []
     """Rules the owner approved for this session."""
     compaction_due: bool = False
@@ -163,7 +180,8 @@ def _session_started(s: State, e: SessionStarted, r: Record) -> None:
 def _session_forked(s: State, e: SessionForked, r: Record) -> None:
     """A fork begins at rest: what its parent was in the middle of stays the parent's."""
     s.session, s.parent = e.session, e.parent
-    s.inbox, s.turn, s.approvals, s.compaction_due = [], None, {}, False
+    s.inbox, s.turn, s.approvals, s.doubts = [], None, {}, {}
+    s.compaction_due, s.grants = False, []
     for call in s.calls.values():
         call.finished = True
 
@@ -285,14 +303,28 @@ def _stop_waiting(s: State, r: Record) -> None:
 
 def _tool_started(s: State, e: ToolStarted, r: Record) -> None:
     if call := s.calls.get(e.call):
-        call.started = e
+        call.started, call.started_at = e, r.at
 
 
 def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
     if call := s.calls.get(e.call):
         call.finished = True
+        if e.result.status == "in_doubt" and (begun := call.started):
+            arguments = begun.arguments or call.call.arguments
+            s.doubts[begun.key] = Doubt(
+                key=begun.key, tool=e.tool, arguments=arguments, at=call.started_at or r.at
+            )
         if call.approval and s.approvals.pop(call.approval, None):
             _stop_waiting(s, r)
+
+
+def _doubt_settled(s: State, e: DoubtSettled, r: Record) -> None:
+    s.doubts.pop(e.key, None)
+
+
+def _checkpoint_taken(s: State, e: CheckpointTaken, r: Record) -> None:
+    if s.turn:
+        s.turn.checkpointed = True
 
 
 def _limit_reached(s: State, e: LimitReached, r: Record) -> None:
@@ -349,6 +381,8 @@ _HANDLERS: dict[type[AnyEvent], Callable[[State, Any, Record], None]] = {
     ApprovalDecided: _approval_decided,
     ToolStarted: _tool_started,
     ToolFinished: _tool_finished,
+    DoubtSettled: _doubt_settled,
+    CheckpointTaken: _checkpoint_taken,
     NoticeAdded: _notice_added,
     LimitReached: _limit_reached,
     StopRequested: _stop_requested,

@@ -29,7 +29,7 @@ class Cast:
     def setup(self, chosen: str, context: SessionContext) -> Setup:
         """For a turn. Raises ConfigError when an agent's file or its model cannot be used."""
         agent = self._agent()
-        specs = self._specs(agent, chosen)
+        specs = self.specs(agent, chosen)
         models = [self._model(spec) for spec in specs]
         self.name = models[0].name
         context.budget = self._budget(agent, min(self._source.window(s) for s in specs))
@@ -42,7 +42,7 @@ class Cast:
     def budget(self) -> ContextBudget:
         """Before the first turn."""
         agent = self._agent()
-        specs = self._specs(agent, "")
+        specs = self.specs(agent, "")
         self.name = specs[0].label if specs[0].name else specs[0].provider
         return self._budget(agent, min(self._source.window(s) for s in specs))
 
@@ -51,7 +51,8 @@ class Cast:
             await model.close()
         self._open.clear()
 
-    def _specs(self, agent: Agent, chosen: str) -> list[ModelSpec]:
+    @staticmethod
+    def specs(agent: Agent, chosen: str) -> list[ModelSpec]:
         if chosen:
             return [_parsed(chosen)]
         return [_spec(m) for m in agent.models] or [EMBEDDED]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import msgspec
 
@@ -36,9 +37,10 @@ from perdure.storage import OpenedSession
 
 from .broadcast import Broadcast
 from .cast import Cast
+from .listing import view_of
 from .outcomes import Outcomes
 from .services import Services
-from .views import OpenApproval, SessionStatus, SessionView, TurnOutcome
+from .views import OpenApproval, OpenDoubt, SessionStatus, SessionView, TurnOutcome
 
 SNAPSHOT_EVERY = 256
 """Records since the last snapshot, at least; and a quarter of the log, so that writing them stays cheap."""
@@ -74,6 +76,10 @@ class Live:
         self.gate = gate
         self.error = ""
         """Why the session cannot go on now."""
+        self.held = ""
+        """Why it does not go on by itself."""
+        self.progressed: Callable[[], None] | None = None
+        """Called once, when the session has made a first step after a restart."""
         self._services, self._rested, self._cast = services, rested, cast
         self._context = context
         self._broadcast = Broadcast(opened.log.last)
@@ -123,32 +129,18 @@ class Live:
 
     @property
     def status(self) -> SessionStatus:
-        state = self.state
         if self.error:
             return "failed"
-        if state.approvals:
-            return "waiting"
-        return "running" if state.busy else "failed" if state.failed else "idle"
+        return "held" if self.held else view_of(self.state, self._services.clock.now()).status
 
     def view(self) -> SessionView:
-        state, epoch = self.state, self._services.clock.now()
-        return SessionView(
+        state = self.state
+        return msgspec.structs.replace(
+            view_of(state, self._services.clock.now()),
             id=self.id,
-            agent=state.agent,
-            title=state.title,
-            workdir=state.workdir,
             model=state.model or self._cast.name,
-            created=state.created or epoch,
-            updated=state.updated or epoch,
-            seq=state.seq,
             status=self.status,
-            messages=state.messages,
-            turns=state.turns,
-            cost_usd=state.cost_usd,
-            unpriced=state.unpriced,
-            usage=state.usage,
-            parent=state.parent,
-            error=self.error or state.failed,
+            error=self.error or self.held or state.failed,
         )
 
     def approvals(self) -> list[OpenApproval]:
@@ -195,6 +187,7 @@ class Live:
         key: str,
     ) -> Receipt:
         self._usable()
+        self.held = ""
         # Durable with the same commit as the message: a restart must know whom to resume.
         self._services.store.unfinished.mark(self.id)
         with self._breaking():
@@ -221,6 +214,26 @@ class Live:
         self.poke()
         assert request is not None
         return request
+
+    def doubts(self) -> list[OpenDoubt]:
+        return [
+            OpenDoubt(session=self.id, key=d.key, tool=d.tool, arguments=d.arguments, at=d.at)
+            for d in self.state.doubts.values()
+        ]
+
+    async def settle(self, key: str, answer: Literal["happened", "again"], *, by: str) -> Receipt:
+        """Raises NotFound."""
+        self._usable()
+        self._services.store.unfinished.mark(self.id)
+        with self._breaking():
+            receipt = await self._inbox.settle(key, answer, by=by)
+        self.poke()
+        return receipt
+
+    def let_go(self) -> None:
+        """The owner wants a held session to go on."""
+        self.held = ""
+        self.resume()
 
     async def stop(self, *, by: str, reason: str) -> bool:
         self._usable()
@@ -284,10 +297,14 @@ class Live:
 
     # Running ------------------------------------------------------------------------------------
 
-    def resume(self) -> None:
-        """After opening: go on where the log ends, and tell the owner what was found in it."""
+    def resume(self, held: str = "") -> None:
+        """After opening: go on where the log ends, and tell the owner what was found in it.
+        `held`: why it must wait for the owner instead."""
+        self.held = held
         if (torn := self.opened.log.torn) is not None:
-            text = f"The log ended in the middle of a record; those bytes were moved to {torn.name}."
+            text = (
+                f"The log ended in the middle of a record; those bytes were moved to {torn.name}."
+            )
             self._journal.append(NoticeAdded(text=text, audience="user", level="warning"))
         if self.state.busy or self.state.compaction_due or self._journal.dirty:
             self.poke()
@@ -295,7 +312,7 @@ class Live:
     def poke(self, *, interrupt: bool = False) -> None:
         """Something changed: go on, or begin."""
         self._runner.wake(interrupt=interrupt)
-        if self._task is None and not self.error and self.opened.log.damage is None:
+        if self._task is None and not (self.error or self.held or self.opened.log.damage):
             self._task = asyncio.create_task(self._drive(), name=f"session {self.id}")
 
     async def _drive(self) -> None:
@@ -318,6 +335,9 @@ class Live:
         self._rested(self)
 
     def _publish(self, record: Record) -> None:
+        if (progressed := self.progressed) is not None:
+            self.progressed = None
+            progressed()
         self.outcomes.record(record)
         self._broadcast.record(record)
 

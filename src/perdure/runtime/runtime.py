@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
-
-import msgspec
+from typing import Literal
 
 from perdure import __version__
 from perdure.agents import Agents, Workspace
 from perdure.kernel.errors import (
+    Conflict,
     InvalidInput,
     NotFound,
     PerdureError,
@@ -37,16 +36,17 @@ from perdure.kernel.events import (
     SessionStarted,
     Text,
 )
-from perdure.kernel.state import State, evolve
-from perdure.storage import SessionRow
 
+from .listing import Listing
 from .live import Live
+from .resuming import DEATHS, Resuming
 from .services import Services
 from .team import Team
 from .views import (
     Accepted,
     AgentView,
     OpenApproval,
+    OpenDoubt,
     ReloadReport,
     RuntimeStatus,
     SessionView,
@@ -57,6 +57,12 @@ IDLE_SECONDS = 300.0
 """A session that nobody used for so long is closed; the next use opens it again."""
 RESUMING_AT_ONCE = 8
 """Unfinished sessions that are opened together at the start."""
+STEADY_SECONDS = 5.0
+"""A session that was resumed and has not brought the process down for so long is innocent."""
+HELD = (
+    "The runtime died {deaths} times in a row while resuming this session, so it waits for you. "
+    "Send it a message, or: perdure session resume {session}"
+)
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds between attempts to reopen a session that the disk refused."""
 MOST_TEXT = 4_000_000
@@ -75,12 +81,18 @@ class Runtime:
         self._opening: dict[SessionId, asyncio.Task[Live]] = {}
         self._reopening: dict[SessionId, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._held: set[SessionId] = set()
+        self._resuming = Resuming(workspace.private / "resuming")
         self._started = services.clock.now()
+        self._listing = Listing(services.index, services.store, self._started)
         self._closing = False
 
     async def start(self) -> None:
         """Resume what was unfinished, and from then on let go of what nobody uses."""
-        self._tasks.append(asyncio.create_task(self._resume_all(), name="resume"))
+        unfinished = sorted(self._services.store.unfinished.ids(), reverse=True)
+        deaths = {id_: self._resuming.deaths(id_) for id_ in unfinished}
+        self._held = {id_ for id_ in unfinished if deaths[id_] >= DEATHS}
+        self._tasks.append(asyncio.create_task(self._resume_all(deaths), name="resume"))
         self._tasks.append(asyncio.create_task(self._sweep(), name="sweep"))
 
     async def close(self) -> None:
@@ -96,7 +108,7 @@ class Runtime:
         self._services.store.unfinished.sweep()
         await self._team.close()
         await self._services.models.close()
-        self._services.index.close()
+        await self._listing.close()
         await asyncio.to_thread(self._services.committer.close)
 
     # Sessions -----------------------------------------------------------------------------------
@@ -113,7 +125,7 @@ class Runtime:
         place = self._workdir(workdir)
         id_ = SessionId(self._services.ids.new("s"))
         opened = await self._services.store.create(id_)
-        live = self._team.live(opened, found.name, place, self._rested)
+        live = await self._team.live(opened, found.name, place, self._rested)
         try:
             await live.begin(
                 SessionStarted(session=id_, agent=found.name, workdir=str(place), title=title)
@@ -126,7 +138,7 @@ class Runtime:
                 await self._services.store.delete(id_)
             raise
         self._live[id_] = live
-        self._note(live)
+        self._listing.note(live.view())
         return live.view()
 
     async def session(self, session: SessionId) -> SessionView:
@@ -136,17 +148,8 @@ class Runtime:
         self, limit: int = 50, before: str | None = None, agent: str | None = None
     ) -> list[SessionView]:
         """Newest first; `before` is the id the page before ended with."""
-        index = self._services.index
-        if await asyncio.to_thread(lambda: index.incomplete):
-            await asyncio.to_thread(index.rebuild, self._rows())
-        rows = await asyncio.to_thread(
-            index.list, limit, SessionId(before) if before else None, agent
-        )
-        views = []
-        for row in rows:
-            live = self._live.get(row.id)
-            views.append(live.view() if live else _view_of(row))
-        return views
+        page = await self._listing.page(limit, before, agent)
+        return [live.view() if (live := self._live.get(v.id)) else v for v in page]
 
     async def fork(self, session: SessionId, at: int | None = None) -> SessionView:
         services = self._services
@@ -156,9 +159,9 @@ class Runtime:
         if live is not None:
             await live.settled()
         opened = await services.store.fork(session, at, SessionId(services.ids.new("s")))
-        forked = self._team.open(opened, self._rested)
+        forked = await self._team.open(opened, self._rested)
         self._live[forked.id] = forked
-        self._note(forked)
+        self._listing.note(forked.view())
         return forked.view()
 
     async def delete(self, session: SessionId) -> None:
@@ -170,7 +173,7 @@ class Runtime:
             del self._live[session]
             await live.close()
         await self._services.store.delete(session)
-        await asyncio.to_thread(self._services.index.delete, session)
+        await self._listing.forget(session)
 
     async def configure(
         self, session: SessionId, *, model: str | None = None, title: str | None = None
@@ -194,6 +197,7 @@ class Runtime:
         """Returns once the message is on disk (D1)."""
         checked = _checked(parts)
         live = await self._open(session)
+        self._release(session)
         receipt = await live.submit(checked, mode=mode, source=source, sender=sender, key=key)
         return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
 
@@ -251,6 +255,26 @@ class Runtime:
         request = await live.decide(approval, answer, scope=scope, by=by, note=note)
         if answer == "allow" and scope == "always":
             await asyncio.to_thread(self._team.remember, live.state.agent, request.rule)
+
+    async def doubts(self, session: SessionId) -> list[OpenDoubt]:
+        """Calls that were under way at a crash, and that the owner has not settled."""
+        return (await self._open(session)).doubts()
+
+    async def settle(
+        self, session: SessionId, key: str, answer: Literal["happened", "again"], by: str = "owner"
+    ) -> Accepted:
+        """Say what became of a call in doubt. Raises NotFound."""
+        receipt = await (await self._open(session)).settle(key, answer, by=by)
+        return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
+
+    async def resume(self, session: SessionId) -> SessionView:
+        """Let a held session go on. Raises Conflict when it is not held."""
+        live = await self._open(session)
+        if not live.held:
+            raise Conflict(f"session {session} is not held")
+        self._release(session)
+        live.let_go()
+        return live.view()
 
     async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]:
         """What a model call contained (C5); the last one when `request` is None."""
@@ -330,17 +354,19 @@ class Runtime:
         if live is None:
             opened = await self._services.store.open(session)
             try:
-                live = self._team.open(opened, self._rested)
+                live = await self._team.open(opened, self._rested)
             except BaseException:
                 await opened.log.close()
                 raise
             self._live[session] = live
-            live.resume()
+            held = session in self._held
+            live.resume(HELD.format(deaths=DEATHS, session=session) if held else "")
+            self._listing.note(live.view())
         return live
 
     def _rested(self, live: Live) -> None:
         """A session came to rest, or broke."""
-        self._note(live)
+        self._listing.note(live.view())
         if live.error and not self._closing and live.id not in self._reopening:
             task = asyncio.create_task(self._reopen(live), name=f"reopen {live.id}")
             self._reopening[live.id] = task
@@ -367,38 +393,44 @@ class Runtime:
             del self._live[session]
             await live.close()
 
-    def _note(self, live: Live) -> None:
-        """Keep the listing current; it is derived, so a failure only delays it."""
-        with contextlib.suppress(PerdureError):
-            self._services.index.upsert(_row_of(live.view()))
-
-    def _rows(self) -> Iterator[SessionRow]:
-        """From the logs, for an index that was lost."""
-        for id_ in self._services.store.ids():
-            with contextlib.suppress(PerdureError):
-                state = State()
-                for record in self._services.store.open_readonly(id_).read():
-                    evolve(state, record)
-                yield _row_of(_view_from(state, self._started))
-
-    async def _resume_all(self) -> None:
-        """D4, newest conversation first."""
+    async def _resume_all(self, deaths: dict[SessionId, int]) -> None:
+        """D4, newest conversation first; those at which the process died before come last, alone."""
         gate = asyncio.Semaphore(RESUMING_AT_ONCE)
 
         async def resume(session: SessionId) -> None:
             async with gate:
-                try:
-                    live = await self._open(session)
-                except NotFound:
-                    self._services.store.unfinished.clear(session)
-                except PerdureError:
-                    pass  # shown when it is asked for
-                else:
-                    if not live.running:
-                        self._services.store.unfinished.clear(session)
+                await self._resume(session)
 
-        ids = sorted(self._services.store.unfinished.ids(), reverse=True)
-        await asyncio.gather(*(resume(id_) for id_ in ids))
+        await asyncio.gather(*(resume(id_) for id_, died in deaths.items() if not died))
+        for id_, died in deaths.items():
+            if died and id_ not in self._held:
+                await self._resume(id_)
+
+    def _release(self, session: SessionId) -> None:
+        """The owner wants it to go on."""
+        if session in self._held:
+            self._held.discard(session)
+            self._resuming.over(session)
+
+    async def _resume(self, session: SessionId) -> None:
+        """Returns once it is going, or it is clear that it will not."""
+        gone = asyncio.Event()
+        try:
+            await asyncio.to_thread(self._resuming.begin, session)
+            live = await self._open(session)
+        except PerdureError as error:
+            self._resuming.over(session)
+            if isinstance(error, NotFound):
+                self._services.store.unfinished.clear(session)
+            return  # anything else is shown when the session is asked for
+        if not live.running:
+            self._services.store.unfinished.clear(session)
+        elif live.progressed is None:
+            live.progressed = gone.set
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STEADY_SECONDS):
+                    await gone.wait()
+        self._resuming.over(session)
 
     async def _sweep(self) -> None:
         clock = self._services.clock
@@ -445,36 +477,6 @@ def _checked(parts: tuple[Part, ...]) -> tuple[Part, ...]:
             hint="Put it into a file and name the file.",
         )
     return tuple(kept)
-
-
-def _row_of(view: SessionView) -> SessionRow:
-    fields = {name: getattr(view, name) for name in SessionRow.__struct_fields__}
-    return SessionRow(**fields)
-
-
-def _view_of(row: SessionRow) -> SessionView:
-    return msgspec.convert(msgspec.to_builtins(row), SessionView)
-
-
-def _view_from(state: State, epoch: datetime) -> SessionView:
-    return SessionView(
-        id=state.session,
-        agent=state.agent,
-        title=state.title,
-        workdir=state.workdir,
-        model=state.model,
-        created=state.created or epoch,
-        updated=state.updated or epoch,
-        seq=state.seq,
-        status="waiting" if state.approvals else "failed" if state.failed else "idle",
-        messages=state.messages,
-        turns=state.turns,
-        cost_usd=state.cost_usd,
-        unpriced=state.unpriced,
-        usage=state.usage,
-        parent=state.parent,
-        error=state.failed,
-    )
 
 
 def _memory_mb() -> float:

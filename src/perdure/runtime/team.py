@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,17 +49,19 @@ class Team:
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
+        self._warmed: set[tuple[str, str]] = set()
 
-    def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
+    async def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
         """A session with what its log says. Its agent may be gone: then turns fail, and say so."""
         head = next(opened.log.read(through=1), None)
         if head is None or not isinstance(head.event, SessionStarted):
             raise Damaged(f"session {opened.id} does not begin with session_started")
-        return self.live(opened, head.event.agent, Path(head.event.workdir), rested)
+        return await self.live(opened, head.event.agent, Path(head.event.workdir), rested)
 
-    def live(
+    async def live(
         self, opened: OpenedSession, agent: str, workdir: Path, rested: Callable[[Live], None]
     ) -> Live:
+        await self._warm(agent)
         services, kit = self._services, self._kit(agent)
         cast = Cast(lambda: self._agents.get(agent), services.models)
         context = self._context(opened, agent, kit, cast)
@@ -77,6 +81,15 @@ class Team:
         state = restore(opened, context)
         hooks = HookRunner(kit.hooks, opened.id)
         return Live(opened, state, context, cast, gate, hooks, services, rested)
+
+    async def _warm(self, agent: str) -> None:
+        """What is known of a cloud's models takes half a second to load, once: not on the event loop."""
+        with contextlib.suppress(PerdureError):
+            specs = Cast.specs(self._agents.get(agent), "")
+            new = [s for s in specs if (s.provider, s.name) not in self._warmed]
+            if new:
+                self._warmed.update((s.provider, s.name) for s in new)
+                await asyncio.to_thread(lambda: [self._services.models.window(s) for s in new])
 
     def remember(self, agent: str, rule: str) -> None:
         """The owner said "always". Raises PerdureError when it cannot be stored."""

@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.kernel.events import (
     ApprovalRequested,
+    Json,
     MessageId,
     SessionId,
     TurnEndReason,
@@ -16,8 +17,9 @@ from perdure.kernel.events import (
     Usage,
 )
 
-SessionStatus = Literal["idle", "running", "waiting", "failed"]
-"""`waiting`: for the owner's approval. `failed`: the last turn failed, or the session cannot be opened."""
+SessionStatus = Literal["idle", "running", "waiting", "failed", "held"]
+"""`waiting`: for the owner's approval. `failed`: the last turn failed, or the session cannot be opened.
+`held`: the process died twice while resuming it; a message or `resume` lets it go on."""
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,16 @@ class OpenApproval(msgspec.Struct, frozen=True, kw_only=True):
     session: SessionId
     at: datetime
     request: ApprovalRequested
+
+
+class OpenDoubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that was under way at a crash and may or may not have happened."""
+
+    session: SessionId
+    key: str
+    tool: str
+    arguments: dict[str, Json]
+    at: datetime
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from perdure.kernel.events import (
     AnyDelta,
@@ -29,6 +29,7 @@ from perdure.runtime.views import (
     Accepted,
     AgentView,
     OpenApproval,
+    OpenDoubt,
     ReloadReport,
     RuntimeStatus,
     SessionView,
@@ -102,6 +103,16 @@ class RuntimeApi(Protocol):
         by: str = "owner",
         note: str = "",
     ) -> None: ...
+
+    async def doubts(self, session: SessionId) -> list[OpenDoubt]: ...
+
+    async def settle(
+        self, session: SessionId, key: str, answer: Literal["happened", "again"], by: str = "owner"
+    ) -> Accepted:
+        """Say what became of a call in doubt. Raises NotFound when it is in none."""
+
+    async def resume(self, session: SessionId) -> SessionView:
+        """Let a held session go on. Raises Conflict when it is not held."""
 
     async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]: ...
 

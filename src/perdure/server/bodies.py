@@ -20,7 +20,7 @@ from perdure.kernel.events import (
     Record,
     TurnEndReason,
 )
-from perdure.runtime.views import AgentView, OpenApproval, SessionView
+from perdure.runtime.views import AgentView, OpenApproval, OpenDoubt, SessionView
 
 from .problems import Fault, Refusal
 
@@ -105,6 +105,11 @@ class Decide(_Body, frozen=True, kw_only=True):
     """Told to the model with a denial."""
 
 
+class SettleDoubt(_Body, frozen=True, kw_only=True):
+    key: Annotated[str, Meta(min_length=1, max_length=500)]
+    answer: Literal["happened", "again"]
+
+
 # Answers that are not views of the runtime --------------------------------------------------------
 
 
@@ -129,6 +134,10 @@ class SessionList(msgspec.Struct, frozen=True, kw_only=True):
 
 class ApprovalList(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[OpenApproval, ...]
+
+
+class DoubtList(msgspec.Struct, frozen=True, kw_only=True):
+    doubts: tuple[OpenDoubt, ...]
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,19 @@ class FaultyDisk:
             after._root = _survivor(self._root, random, {})
         return after
 
+    def taken_over(self) -> FaultyDisk:
+        """The disk as the next process finds it after this one was killed: all that was written is
+        there, synced or not, and no handle or lock. This one works no more."""
+        after = FaultyDisk(capacity=self.capacity)
+        with self._guard:
+            after._root, self.power_lost_at = self._root, 0
+        return after
+
+    @property
+    def dead(self) -> bool:
+        """The power is gone."""
+        return self.power_lost_at is not None and self.operations >= self.power_lost_at
+
     # Disk --------------------------------------------------------------------------------------
 
     def open(self, path: Path, *, create: bool = False, fresh: bool = False) -> int:
@@ -188,7 +201,7 @@ class FaultyDisk:
 
     def _begin(self, operation: str, path: Path) -> None:
         self.operations += 1
-        if self.power_lost_at is not None and self.operations >= self.power_lost_at:
+        if self.dead:
             raise PowerLost(errno.EIO, "the power is gone", str(path))
         error = self.fault(operation, path) if self.fault else None
         if error is not None:

@@ -78,7 +78,7 @@ class Conversation:
             await self._past(self.session)
         self.agent = _agent(agents, self.name)
         if self.session is None:
-            self.note(f"Perdure {__version__} · {self.workdir} · /help says what you can do")
+            self.note(f"Perdure {__version__} · /help says what you can do · {self.workdir}")
         if self.agent is not None and self.agent.error:
             self.note(
                 f"The files of agent {self.agent.name} cannot be used as they are now:\n"

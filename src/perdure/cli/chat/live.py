@@ -13,14 +13,12 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any
 
 from prompt_toolkit.application import Application, in_terminal
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
-from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.formatted_text import ANSI, StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -31,7 +29,8 @@ from prompt_toolkit.layout.screen import Screen
 from prompt_toolkit.styles import Style
 from wcwidth import wcwidth
 
-from perdure.cli.chat import commands, files
+from perdure.cli.chat import commands
+from perdure.cli.chat.completer import ChatCompleter
 from perdure.cli.chat.conversation import Conversation
 from perdure.cli.chat.keys import bindings
 from perdure.cli.chat.output import frame_output
@@ -81,7 +80,7 @@ class LiveChat:
         self.buffer = Buffer(
             multiline=True,
             history=_history(conversation),
-            completer=_Completer(conversation),
+            completer=ChatCompleter(conversation),
             complete_while_typing=Condition(lambda: self._word()[:1] in ("/", "@")),
             enable_history_search=True,
             on_text_changed=self._on_typed,
@@ -388,26 +387,6 @@ class _Application(Application[None]):
         # Not erased here, as prompt_toolkit does: a frame may have noticed the new size before this
         # signal came. `LiveChat._before_render` does it with the frame.
         self.invalidate()
-
-
-class _Completer(Completer):
-    """Commands after a slash, paths after an @."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        before = document.text_before_cursor
-        if before.startswith("/") and " " not in before and "\n" not in before:
-            for command in commands.COMMANDS.values():
-                if command.help and command.name.startswith(before[1:]):
-                    yield Completion(f"/{command.name}", -len(before), display_meta=command.help)
-            return
-        word = before.rpartition("\n")[2].rpartition(" ")[2]
-        if word.startswith("@"):
-            for path in files.complete(word[1:], self._conversation.workdir):
-                named = f'@"{path}"' if " " in path else f"@{path}"
-                yield Completion(named, -len(word), display=path)
 
 
 def _history(conversation: Conversation) -> History:

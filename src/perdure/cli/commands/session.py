@@ -111,6 +111,22 @@ async def _show(place: Place, reference: str | None, events: bool, after: int) -
     return DONE
 
 
+@session.command("resume")
+@click.argument("reference", metavar="[ID]", required=False)
+@click.pass_context
+def resume(ctx: click.Context, reference: str | None) -> int:
+    """Let a session go on that is held, because the server died twice while resuming it."""
+
+    async def work() -> SessionView:
+        async with Link(place_of(ctx)) as link:
+            view = await resolve(link.client, reference)
+            return await link.client.resume(view.id)
+
+    view = drive(work())
+    click.echo(f"{view.id} goes on. Watch it: perdure attach {view.id}")
+    return DONE
+
+
 @session.command("fork")
 @click.argument("reference", metavar="ID")
 @click.option(

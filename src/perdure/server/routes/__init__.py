@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from ..api import RuntimeApi
 from ..settings import ServerSettings
 from ..site import Site
-from . import admin, agents, approvals, events, health, messages, sessions
+from . import admin, agents, approvals, doubts, events, health, messages, sessions
 
 
 def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
@@ -18,4 +18,5 @@ def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: S
     messages.add(app, runtime, settings, site)
     events.add(app, runtime, site)
     approvals.add(app, runtime, settings)
+    doubts.add(app, runtime, settings)
     admin.add(app, runtime, site)

@@ -150,7 +150,11 @@ class Lab:
 def _reason(said: str) -> str:
     """The error of a traceback, which libraries may have complained after."""
     lines = said.strip().splitlines()
-    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|NotFound|Locked|Damaged): ", line)]
+    errors = [
+        line
+        for line in lines
+        if re.match(r"[\w.]+(Error|Exception|NotFound|Locked|Damaged): ", line)
+    ]
     return (errors or lines or [""])[-1][:300]
 
 

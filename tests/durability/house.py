@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Awaitable, Coroutine, Iterator
 from pathlib import Path
 from random import Random
@@ -67,8 +69,11 @@ class NoIndex:
 class House:
     """One workspace through many lives of its process. Drive it with `spin`, `do` and `settle`."""
 
-    def __init__(self, root: Path, *, group_from: int = 8) -> None:
-        self.root, self._group_from = root, group_from
+    def __init__(self, furnished: Path, *, group_from: int = 8) -> None:
+        self._group_from = group_from
+        self._place = tempfile.TemporaryDirectory(prefix="perdure-house-")
+        self.root = root = Path(self._place.name) / "w"
+        shutil.copytree(furnished, root)
         self.loop = still_loop()
         self.disk = FaultyDisk()
         self.outside = Outside(lambda key: self.is_stored(b'"key":"%b"' % key))
@@ -181,6 +186,7 @@ class House:
         self._bury()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
+        self._place.cleanup()
 
     # Faults ---------------------------------------------------------------------------------------
 

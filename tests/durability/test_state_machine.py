@@ -295,6 +295,8 @@ class Lives(RuleBasedStateMachine):
             for session in self.accepted:
                 view = house.attempt(house.runtime.session(session))
                 assert isinstance(view, SessionView), view
+                if view.status == "held":
+                    house.attempt(house.runtime.resume(session))
                 for approval in house.do(house.runtime.approvals(session)):
                     house.attempt(house.runtime.decide(session, approval.request.approval, "allow"))
                 live = house.runtime._live[session]

@@ -19,6 +19,10 @@ import pytest
 
 from .rig import Gone, Refused, Rig
 
+LONG = (
+    "echo begun >> effects; for i in 1 2 3 4; do echo line $i; sleep 0.1; done; "
+    "echo ended >> effects"
+)
 SCRIPT = r"""
 summary: The owner asked for several things, and they were done.
 replies:
@@ -32,7 +36,7 @@ replies:
   - {tool: bash, arguments: {command: "echo first >> effects"}}
 - text: Now something long.
   calls:
-  - {tool: bash, arguments: {command: "echo begun >> effects; for i in 1 2 3 4; do echo line $i; sleep 0.1; done; echo ended >> effects"}}
+  - {tool: bash, arguments: {command: "%LONG%"}}
 - calls:
   - {tool: bash, arguments: {command: "echo approved >> effects # ask"}}
 - text: The first message is answered.
@@ -42,7 +46,7 @@ replies:
 - text: The third message is answered.
 - text: Spare.
 - text: Spare.
-"""
+""".replace("%LONG%", LONG)
 POLICY = """\
 mode: ask
 allow:
@@ -51,8 +55,8 @@ allow:
 - {tool: edit}
 - {tool: bash, exactly: "echo first >> effects"}
 - {tool: bash, exactly: "echo last >> effects"}
-- {tool: bash, exactly: "echo begun >> effects; for i in 1 2 3 4; do echo line $i; sleep 0.1; done; echo ended >> effects"}
-"""
+- {tool: bash, exactly: "%LONG%"}
+""".replace("%LONG%", LONG)
 EFFECTS = ["first", "begun", "ended", "approved", "last"]
 
 

@@ -310,7 +310,7 @@ async def test_cancelling_a_turn_cancels_its_hook(world: World) -> None:
     with pytest.raises(asyncio.CancelledError):
         await firing
     async with asyncio.timeout(5):
-        while not (world.folder / "a.py.cancelled").exists():  # noqa: ASYNC110
+        while not (world.folder / "a.py.cancelled").exists():
             await asyncio.sleep(0.005)
 
 

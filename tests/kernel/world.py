@@ -302,11 +302,10 @@ class FakeGate:
         elif name == "pay":
             self.world.effects[key] += 1
             self.world.order.append(permit.call.id)
-        elif name == "run":
-            if key not in self.world.done:
-                self.world.effects[key] += 1
-                self.world.order.append(permit.call.id)
-                self.world.done[key] = "out"
+        elif name == "run" and key not in self.world.done:
+            self.world.effects[key] += 1
+            self.world.order.append(permit.call.id)
+            self.world.done[key] = "out"
         await asyncio.sleep(0)
         if name == "slow":
             self.started.set()

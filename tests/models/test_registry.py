@@ -147,7 +147,7 @@ def test_a_provider_without_a_model_is_refused(tmp_path: Path, label: str) -> No
     [
         ("box", "http://box:11434/v1"),
         ("box:9000", "http://box:9000/v1"),
-        ("0.0.0.0", "http://127.0.0.1:11434/v1"),  # noqa: S104
+        ("0.0.0.0", "http://127.0.0.1:11434/v1"),
         ("https://ollama.example/", "https://ollama.example/v1"),
         ("http://box:9000/v1", "http://box:9000/v1"),
     ],

@@ -135,5 +135,5 @@ async def serving(
 async def until(true: Any, what: str = "it happens") -> None:
     """Wait for a condition of another task to hold."""
     async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110
+        while not true():
             await asyncio.sleep(0.005)

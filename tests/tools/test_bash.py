@@ -113,7 +113,7 @@ async def test_resuming_joins_what_ran_and_does_not_run_it_again(world: World) -
             "bash", {"command": "echo x >> ran; until [ -e go ]; do sleep 0.02; done"}, key="k"
         )
     )
-    while not world.path("ran").exists():  # noqa: ASYNC110  # another process makes it
+    while not world.path("ran").exists():  # another process makes it
         await asyncio.sleep(0.01)
     world.commands.release()
     first.cancel()

@@ -183,7 +183,7 @@ def long(lab: Lab) -> Row:
         title="One long session",
         about="One turn with 1,000 tool rounds in one session, no result cleared: milliseconds of CPU "
         "per round around round 100 and around round 1,000, where the request is "
-        "0.5 MB long. Peers run once, for at most 300 seconds.",
+        "0.5 MB long. Peers run once, for at most 200 seconds.",
         columns=[
             Column(fact="cpu_ms_at_100", title="CPU at round 100"),
             Column(fact="cpu_ms_at_1000", title="at round 1,000"),
@@ -211,7 +211,7 @@ def long(lab: Lab) -> Row:
                 )
                 for client, name in FLOORS.items()
             ),
-            *_peers(lab, lambda d: _peer(lab, d, "long", False, upto=upto, seconds=300.0), 1),
+            *_peers(lab, lambda d: _peer(lab, d, "long", False, upto=upto, seconds=200.0), 1),
         ],
         limits=[
             Limit(who=WRITES, fact="cpu_ms_at_100", most=1.2),

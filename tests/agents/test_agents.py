@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perdure.agents import Agents, create_agent, open_workspace, scaffold
-from perdure.kernel.errors import ConfigError, Conflict, InvalidInput, NotFound
+from perdure.kernel.errors import ConfigError, Conflict, InvalidInput, NotFound, StorageError
 from perdure.kernel.events import Limits
 
 
@@ -213,7 +213,9 @@ def test_an_unknown_agent_is_answered_with_the_nearest(root: Path) -> None:
     assert caught.value.hint == "Did you mean default?"
 
 
-@pytest.mark.parametrize("name", ["../default", "default/", "a\0b", "/etc", ".", "ä", "x" * 65])
+@pytest.mark.parametrize(
+    "name", ["../default", "default/", "default\n", "a\0b", "/etc", ".", "ä", "x" * 65]
+)
 def test_a_name_never_leads_out_of_the_agents_folder(root: Path, name: str) -> None:
     with pytest.raises(NotFound):
         agents(root).get(name)
@@ -222,6 +224,13 @@ def test_a_name_never_leads_out_of_the_agents_folder(root: Path, name: str) -> N
 
 
 # Making
+
+
+def test_what_stands_where_a_folder_must_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".perdure").mkdir()
+    (tmp_path / ".perdure" / "tools").touch()
+    with pytest.raises(StorageError, match="tools could not be made"):
+        scaffold(tmp_path)
 
 
 def test_making_a_workspace_twice_changes_nothing(root: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_default_prompt_with_the_core_tools_stays_under_a_thousand_tokens(ro
     words = len(parts.system.split()) * 1.4
     assert size / 4 < 1_000
     assert words < 500
-    assert len(parts.tools) == 4
+    assert len(parts.tools) == 5
 
 
 def test_the_system_prompt_names_the_place_and_the_memory_file(root: Path) -> None:

@@ -107,7 +107,7 @@ class House:
             boot=str(self.outside.boot),
         )
         self.store = services.store
-        team = Team(agents, services, self.commands, tools=self.outside.tools())  # type: ignore[arg-type]
+        team = Team(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
         self.runtime = Runtime(workspace, agents, team, services)
         self.do(self.runtime.start())
 

@@ -38,6 +38,7 @@ class Outside:
         self.boot = 1
         self._doors: set[asyncio.Event] = set()
         """What hangs until `go_on`."""
+        self.tools = self._tools()
 
     def go_on(self) -> None:
         """Commands that last come to their end, and what hung goes on."""
@@ -46,6 +47,10 @@ class Outside:
                 self.commands[key] = "exited"
         for door in self._doors:
             door.set()
+
+    @property
+    def hangs(self) -> bool:
+        return bool(self._doors)
 
     def machine_went_down(self) -> None:
         self.boot += 1
@@ -69,7 +74,7 @@ class Outside:
         assert self.stored(key.encode()), f"{key} happened before its intent was stored"
         self.effects[key] += 1
 
-    def tools(self) -> list[type[Tool]]:
+    def _tools(self) -> list[type[Tool]]:
         outside = self
 
         class Look(Tool):
@@ -128,7 +133,8 @@ class OutsideCommands:
     """Implements tools.Commands: processes that do not care whether the runtime lives."""
 
     def __init__(self, outside: Outside) -> None:
-        self._outside, self._released = outside, False
+        self._outside = outside
+        self._released: set[str] = set()
 
     def known(self, key: str) -> bool:
         return key in self._outside.commands
@@ -137,8 +143,11 @@ class OutsideCommands:
         if self._outside.commands.get(key) != "running":
             self._outside.commands.pop(key, None)
 
-    def release(self) -> None:
-        self._released = True
+    def release(self, prefix: str = "") -> None:
+        self._released.add(prefix)
+
+    def hold(self, prefix: str) -> None:
+        self._released.discard(prefix)
 
     async def close(self) -> None: ...
 
@@ -164,7 +173,8 @@ class OutsideCommands:
             while outside.commands[key] == "running":
                 await outside.hang()
         except asyncio.CancelledError:
-            if not self._released and outside.commands[key] == "running":
+            left = key.startswith(tuple(self._released))
+            if not left and outside.commands[key] == "running":
                 outside.commands[key] = "stopped"
             raise
         how: Any = outside.commands[key]

@@ -77,6 +77,8 @@ class Lives(RuleBasedStateMachine):
         self.names = itertools.count(1)
         self.accepted: dict[SessionId, dict[str, str]] = {}
         """Messages that were acknowledged, to their texts."""
+        self.stopped: set[SessionId] = set()
+        """What a stop broke off may be on record where the stop itself is not."""
         self.by_key: dict[tuple[SessionId, str], str] = {}
         self.doom = "kill"
         self.dooms = Random(0)
@@ -100,6 +102,10 @@ class Lives(RuleBasedStateMachine):
             self.accepted[made.id] = {}
         self.go_on(after)
         return made.id if isinstance(made, SessionView) else next(iter(self.accepted))
+
+    @rule(target=keys, session=sessions, plan=plans, after=passes)
+    def say(self, session: SessionId, plan: str, after: int | None) -> Any:
+        return self.submit(session, plan, "steer", True, after)
 
     @rule(
         target=keys,
@@ -137,6 +143,7 @@ class Lives(RuleBasedStateMachine):
         assert known == got.message, "the same key gave another message"
         self.accepted[session][got.message] = text
 
+    @precondition(lambda self: any(x.state.approvals for x in self.house.runtime._live.values()))
     @rule(session=sessions, answer=st.sampled_from(("allow", "allow", "deny")), after=passes)
     def decide(self, session: SessionId, answer: Any, after: int | None) -> None:
         house = self.house
@@ -146,9 +153,12 @@ class Lives(RuleBasedStateMachine):
             house.attempt(house.runtime.decide(session, id_, answer))
         self.go_on(after)
 
+    @precondition(lambda self: any(x.running for x in self.house.runtime._live.values()))
     @rule(session=sessions, after=passes)
     def stop(self, session: SessionId, after: int | None) -> None:
-        self.house.attempt(self.house.runtime.stop(session))
+        self.stopped.add(session)
+        if self.house.attempt(self.house.runtime.stop(session)) is True:
+            assert self.house.is_stored(b'"stop_requested"')
         self.go_on(after)
 
     @rule(session=sessions, after=passes)
@@ -175,6 +185,7 @@ class Lives(RuleBasedStateMachine):
         self.accepted[made.id] = {}
         return made.id
 
+    @precondition(lambda self: len(self.house.watched) < len(self.accepted))
     @rule(session=sessions)
     def watch(self, session: SessionId) -> None:
         self.house.watch(session)
@@ -182,6 +193,7 @@ class Lives(RuleBasedStateMachine):
 
     # What the world does --------------------------------------------------------------------------
 
+    @precondition(lambda self: self.house.outside.hangs)
     @rule(after=passes)
     def what_hung_goes_on(self, after: int | None) -> None:
         self.house.outside.go_on()
@@ -213,6 +225,7 @@ class Lives(RuleBasedStateMachine):
         disk.power_lost_at = disk.operations + operations
         self.doom, self.dooms = how, Random(seed)
 
+    @precondition(lambda self: any(x.running for x in self.house.runtime._live.values()))
     @rule()
     def restarted(self) -> None:
         self.house.restart()
@@ -230,6 +243,7 @@ class Lives(RuleBasedStateMachine):
     def disk_fills(self, room: int) -> None:
         self.house.fill(room)
 
+    @precondition(lambda self: self.house.disk.fault or self.house.disk.capacity is not None)
     @rule()
     def disk_heals(self) -> None:
         self.house.heal()
@@ -380,7 +394,8 @@ class Lives(RuleBasedStateMachine):
                 if status == "in_doubt":
                     assert name in ONCE
                 if status == "interrupted":
-                    assert cut_short, f"{name} was broken off, and nobody had asked for it"
+                    asked = cut_short or self.session_of(records) in self.stopped
+                    assert asked, f"{name} was broken off, and nobody had asked for it"
         assert not open_
         for key in outside.effects:
             if key.startswith(f"{self.session_of(records)}."):

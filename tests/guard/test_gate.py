@@ -111,6 +111,16 @@ async def test_stored_credentials_are_never_read(world: World, tmp_path: Path) -
         assert await world.says("read", {"path": str(tmp_path / path)}) == "refuse"
 
 
+async def test_a_relative_config_folder_counts_as_none_here_too(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "config")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    world.write_policy("mode: auto\nallow: [{tool: '*'}]\n")
+    store = tmp_path / ".config/perdure/credentials.age"
+    assert await world.says("read", {"path": str(store)}) == "refuse"
+
+
 async def test_other_sessions_are_not_read_without_asking(world: World) -> None:
     world.write_policy("mode: auto\n")
     assert await world.says("read", {"path": "../.perdure/sessions/s/events.jsonl"}) == "ask"

@@ -208,6 +208,22 @@ async def test_garbage_for_an_event_is_the_servers_fault(make: Adapter, http: Ht
     assert caught.value.kind == "server"
 
 
+@pytest.mark.parametrize("make", ADAPTERS)
+async def test_a_web_page_is_no_answer_that_comes_if_asked_again(make: Adapter, http: Http) -> None:
+    page = b"<!doctype html>\n\n<html><title>Sign in</title></html>"
+    async with playing(Answer([page], type="text/html; charset=utf-8")) as server:
+        with pytest.raises(ModelError, match="web page") as caught:
+            await ask(model(make, server.url, http))
+    assert caught.value.kind == "invalid"
+
+
+@pytest.mark.parametrize("make", ADAPTERS)
+async def test_a_stream_under_the_wrong_type_is_read(make: Adapter, http: Http) -> None:
+    async with playing(Answer(answer(make).chunks, type="text/html")) as server:
+        reply = await ask(model(make, server.url, http))
+    assert reply.parts == (Text(text="Hello."),)
+
+
 async def test_openrouter_is_believed_about_the_cost(http: Http) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 1, "cost": 0.0125}
     stream = Answer(sse(chat("x"), chat("", "stop", usage=usage)))

@@ -52,6 +52,13 @@ def test_a_lone_half_is_replaced_when_encoding() -> None:
     assert json.loads(encode({"a": ["x\ud83d", {"\udc00": 1}]})) == {"a": ["x�", {"�": 1}]}
 
 
+def nested(levels: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("text", "arguments"),
     [
@@ -72,6 +79,9 @@ def test_a_lone_half_is_replaced_when_encoding() -> None:
         ('{"a":1}{"a":1}', None),
         ("[" * 100_000, None),
         ('{"a":' * 100_000, None),
+        ('{"a":' + "[" * 99 + "]" * 99 + "}", {"a": nested(99)}),
+        ('{"a":' + "[" * 100 + "]" * 100 + "}", None),
+        ('{"a":["' + "[" * 200 + '"]}', {"a": ["[" * 200]}),
     ],
 )
 def test_arguments_are_an_object_or_nothing(text: str, arguments: object) -> None:

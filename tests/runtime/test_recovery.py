@@ -58,7 +58,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_payment_in_doubt_is_not_repeated_and_says_what_it_was(tmp_path: Path) -> None:
     session = await interrupted_payment(tmp_path)
     async with house(tmp_path, PLAN, tools=[PayOnce]) as runtime:
-        await until(lambda: session in runtime._live and not runtime._live[session].state.busy)
+        await until(lambda: session in runtime._live and not runtime._live[session].running)
         records = await seen(runtime, session)
         (finished,) = [r.event for r in records if isinstance(r.event, ToolFinished)]
         assert finished.result.status == "in_doubt"
@@ -74,7 +74,7 @@ async def test_the_owner_settles_a_doubt_once(tmp_path: Path, answer: str, paid:
     session = await interrupted_payment(tmp_path)
     plan = PLAN if answer == "again" else [*PLAN[:2], say("fine")]
     async with house(tmp_path, plan, tools=[PayOnce]) as runtime:
-        await until(lambda: session in runtime._live and not runtime._live[session].state.busy)
+        await until(lambda: session in runtime._live and not runtime._live[session].running)
         (doubt,) = await runtime.doubts(session)
         accepted = await runtime.settle(session, doubt.key, answer)  # type: ignore[arg-type]
         await runtime.wait(session, accepted.message, 30)
@@ -100,14 +100,14 @@ async def test_a_session_at_which_the_process_died_twice_is_held(tmp_path: Path)
     count.parent.mkdir(exist_ok=True)
     count.write_bytes(b"xx")
     async with house(tmp_path, [say("ok"), say("again")]) as runtime:
-        await until(lambda: other in runtime._live and not runtime._live[other].state.busy)
+        await until(lambda: other in runtime._live and not runtime._live[other].running)
         view = await runtime.session(session)
         assert view.status == "held" and "resume" in view.error
         assert not runtime._live[session].running
         with pytest.raises(Conflict):
             await runtime.resume(other)
         await runtime.resume(session)
-        await until(lambda: not runtime._live[session].state.busy)
+        await until(lambda: not runtime._live[session].running)
         assert (await runtime.session(session)).status == "idle"
     assert not count.exists()
 
@@ -134,7 +134,7 @@ async def test_progress_clears_a_suspicion(tmp_path: Path) -> None:
     count.write_bytes(b"x")
     async with house(tmp_path, [say("ok")]) as runtime:
         await until(lambda: not count.exists())
-        await until(lambda: not runtime._live[session].state.busy)
+        await until(lambda: not runtime._live[session].running)
 
 
 async def test_a_torn_log_is_mended_and_the_owner_is_told(tmp_path: Path) -> None:

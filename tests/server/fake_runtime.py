@@ -124,6 +124,7 @@ class FakeRuntime:
         source: str = "api",
         sender: str = "",
         key: str = "",
+        deliver: str = "",
     ) -> Accepted:
         found = self._find(session)
         if key in found.state.keys:

@@ -72,6 +72,19 @@ def test_a_new_index_says_that_it_must_be_rebuilt(index: Index, tmp_path: Path) 
     again.close()
 
 
+def test_a_new_index_that_was_written_but_never_rebuilt_still_says_so_later(
+    index: Index, tmp_path: Path
+) -> None:
+    index.upsert(row(9))
+    index.close()
+    again = Index(tmp_path / "index.sqlite")
+    assert again.incomplete and again.list() == [row(9)]
+    again.rebuild([row(8), row(9)])
+    again.close()
+    assert not again.incomplete and not index.incomplete
+    again.close()
+
+
 def test_a_rebuild_that_fails_changes_nothing(index: Index) -> None:
     index.rebuild([row(1)])
 
@@ -82,6 +95,8 @@ def test_a_rebuild_that_fails_changes_nothing(index: Index) -> None:
     with pytest.raises(StorageError):
         index.rebuild(rows())
     assert index.list() == [row(1)]
+    index.close()
+    assert not index.incomplete
 
 
 @pytest.mark.parametrize(

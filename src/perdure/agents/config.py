@@ -197,6 +197,15 @@ class ServerSettings(Section):
     )
 
 
+class ChannelSettings(Section):
+    """A way for answers to leave: a command that is given the letter as JSON on its stdin."""
+
+    command: str = Field(
+        min_length=1, description="For the shell, run in the workspace; exit code 0: delivered."
+    )
+    timeout: float = Field(default=60, gt=0, le=3_600, description="Seconds of one attempt.")
+
+
 class WorkspaceFile(Section):
     """perdure.yaml"""
 
@@ -207,3 +216,6 @@ class WorkspaceFile(Section):
     budget: Budget = Field(default=Budget(), description="For agents that set none of their own.")
     server: ServerSettings = ServerSettings()
     hooks: tuple[HookSettings, ...] = Field(default=(), description="For every agent.")
+    outbox: dict[Annotated[str, Field(pattern=NAME_PATTERN)], ChannelSettings] = Field(
+        default={}, description="Channels that answers can be sent to, by name."
+    )

@@ -57,7 +57,7 @@ class Agents:
             folders = list(self._workspace.agents.iterdir())
         except FileNotFoundError:
             return []
-        return sorted(f.name for f in folders if _NAME.match(f.name) and (f / FILE).is_file())
+        return sorted(f.name for f in folders if _NAME.fullmatch(f.name) and (f / FILE).is_file())
 
     def get(self, name: str = "") -> Agent:
         """The agent as its files are now; with broken files, as they last were when they were good.
@@ -94,7 +94,7 @@ class Agents:
 
     def _look(self, name: str) -> _Known:
         folder = self._workspace.agents / name
-        if not _NAME.match(name) or not (folder / FILE).is_file():
+        if not _NAME.fullmatch(name) or not (folder / FILE).is_file():
             raise self._not_found(name)
         known = self._known.get(name)
         if known is not None and known.stamp == self._stamp(name, known.agent):

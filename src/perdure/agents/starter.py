@@ -73,8 +73,11 @@ def scaffold(root: Path, *, agent: str = "default", model: str = "") -> tuple[Pa
         **_agent_files(private / "agents" / agent, agent, "", "Your assistant on this machine."),
     }
     written = _write(files)
-    for folder in ("hooks", "tools"):
-        (private / folder).mkdir(exist_ok=True)
+    for path in (private / "hooks", private / "tools"):
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} could not be made: {error.strerror}") from error
     return written
 
 
@@ -105,7 +108,7 @@ def _agent_files(folder: Path, name: str, model: str, description: str) -> dict[
 
 
 def _check_name(name: str) -> None:
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInput(
             f"{name!r} cannot be an agent's name",
             hint="Letters, digits, `-` and `_`, at most 64, beginning with a letter or digit.",

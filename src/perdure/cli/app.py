@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("agent", "Create, list, show and check agents."),
     "session": ("session", "List, show, fork, export, verify, stop and delete sessions."),
     "approvals": ("approvals", "See what waits for your approval, and answer."),
+    "outbox": ("outbox", "See answers that have not arrived, and send them again."),
     "doubts": ("doubts", "See and settle calls that a crash left in doubt."),
     "context": ("context", "Show what a model call contained."),
     "login": ("login", "Store a model provider's key, encrypted."),

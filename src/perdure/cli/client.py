@@ -24,6 +24,7 @@ from perdure.kernel.events import (
     Record,
     SessionId,
 )
+from perdure.outbox import Letter
 from perdure.runtime.views import (
     Accepted,
     AgentView,
@@ -179,11 +180,13 @@ class Client:
         *,
         mode: MessageMode = "steer",
         key: str = "",
+        deliver: str = "",
     ) -> Accepted:
+        body = {"parts": list(parts), "mode": mode, "sender": OWN_SENDER}
         data = await self._call(
             "POST",
             f"/sessions/{session}/messages",
-            body={"parts": list(parts), "mode": mode, "sender": OWN_SENDER},
+            body=body | {"deliver": deliver} if deliver else body,
             headers={"Idempotency-Key": key} if key else None,
         )
         return _one(data, Accepted)
@@ -264,6 +267,12 @@ class Client:
     async def settle(self, session: str, key: str, answer: str) -> Accepted:
         body = {"key": key, "answer": answer}
         return _one(await self._call("POST", f"/sessions/{session}/doubts", body=body), Accepted)
+
+    async def letters(self) -> list[Letter]:
+        return _list(await self._call("GET", "/outbox"), "letters", Letter)
+
+    async def redeliver(self, delivery: str) -> None:
+        await self._call("POST", f"/outbox/{delivery}/retry")
 
     async def resume(self, session: str) -> SessionView:
         return _one(await self._call("POST", f"/sessions/{session}/resume"), SessionView)

@@ -52,8 +52,10 @@ class Places:
 
     @functools.cached_property
     def _credentials(self) -> str:
-        base = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
-        return _real(Path(base) / "perdure")
+        base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        if not base.is_absolute():  # then it counts as none
+            base = Path("~/.config").expanduser()
+        return _real(base / "perdure")
 
     @functools.cached_property
     def _control_identity(self) -> tuple[int, int] | None:

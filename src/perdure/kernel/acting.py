@@ -107,12 +107,12 @@ class Acting:
                 # Each task records its own interruption; a result that was already there stays.
                 for task in tasks:
                     task.cancel()
-                await asyncio.wait(tasks)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 if not desk.interruption.happened():
                     raise
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()):
-                raise error
+        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+        if errors:
+            raise errors[0]
 
     async def _checkpoint(self) -> None:
         """Before the turn's first change to anything."""

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from .events import LimitReached, MessageId, ResultStatus, TurnEndReason
 from .limits import reached
-from .state import Call, State, Waiting
+from .state import Call, Delivery, State, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ class CallModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
 class EndTurn:
     reason: TurnEndReason
     error: str = ""
@@ -89,6 +94,7 @@ Step = (
     | Withdraw
     | Compact
     | CallModel
+    | Deliver
     | EndTurn
 )
 
@@ -96,9 +102,7 @@ Step = (
 def decide(state: State, now: datetime) -> Step:
     turn = state.turn
     if turn is None:
-        if state.inbox:
-            return StartTurn(_burst(state.inbox))
-        return Compact() if state.compaction_due else Rest()
+        return _between_turns(state, now)
 
     interrupted = any(w.mode == "interrupt" for w in state.inbox)
     if calls := state.open_calls():
@@ -126,6 +130,19 @@ def decide(state: State, now: datetime) -> Step:
     if not turn.limit and (limit := reached(turn, now)):
         return Withdraw(limit)
     return CallModel(tools=not turn.limit)
+
+
+def _between_turns(state: State, now: datetime) -> Step:
+    waiting = state.due_deliveries()
+    for delivery in waiting:
+        if delivery.retry_at is None or delivery.retry_at <= now:
+            return Deliver(delivery)
+    if state.inbox:
+        return StartTurn(_burst(state.inbox))
+    if state.compaction_due:
+        return Compact()
+    times = [d.retry_at for d in waiting if d.retry_at is not None]
+    return Pause(min(times)) if times else Rest()
 
 
 def _burst(inbox: list[Waiting]) -> tuple[MessageId, ...]:

@@ -17,7 +17,7 @@ from .events import (
     ToolResult,
 )
 from .journal import Journal
-from .ports import Checkpointer, Clock, Context, Emit, Gate, Hooks, Ids, Model
+from .ports import Checkpointer, Clock, Context, Emit, Gate, Hooks, Ids, Model, Outbox
 
 AGAIN_PER_TURN = 3
 """How often hooks may keep a turn from ending."""
@@ -78,6 +78,7 @@ class Desk:
     """Raises PerdureError when the agent's files cannot be used."""
     emit: Emit
     checkpointer: Checkpointer | None = None
+    outbox: Outbox | None = None
     boot: str = ""
     """The machine's boot id."""
     interruption: Interruption = field(default_factory=Interruption)

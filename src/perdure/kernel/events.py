@@ -19,6 +19,8 @@ CallId = NewType("CallId", str)
 RequestId = NewType("RequestId", str)
 """One attempt to call a model."""
 ApprovalId = NewType("ApprovalId", str)
+DeliveryId = NewType("DeliveryId", str)
+"""`turn.channel`: the same however often the end of the turn is computed."""
 ArtifactId = NewType("ArtifactId", str)
 """Name of a file under the session's `artifacts/`: SHA-256 of its content, then an extension."""
 
@@ -175,6 +177,8 @@ class MessageReceived(Event, frozen=True, kw_only=True):
     sender: str = ""
     key: str = ""
     """The sender's own id for it; a second message with the same key is a duplicate (D7)."""
+    deliver: str = ""
+    """Channel of the outbox that the answer is to go to, besides those who watch."""
 
 
 class TurnStarted(Event, frozen=True, kw_only=True):
@@ -324,6 +328,42 @@ class ToolFinished(Event, frozen=True, kw_only=True):
     ms: int = 0
 
 
+class DeliveryQueued(Event, frozen=True, kw_only=True):
+    """An answer is to go out. Recorded together with the end of its turn (D7)."""
+
+    delivery: DeliveryId
+    to: str
+    text: str
+
+
+class DeliveryStarted(Event, frozen=True, kw_only=True):
+    """Durable before an attempt."""
+
+    delivery: DeliveryId
+    attempt: int
+
+
+DeliveryOutcome = Literal["delivered", "retry", "failed", "unconfirmed"]
+"""`unconfirmed`: it may have arrived, and nothing can tell; it is not sent again by itself."""
+
+
+class DeliveryEnded(Event, frozen=True, kw_only=True):
+    delivery: DeliveryId
+    attempt: int
+    outcome: DeliveryOutcome
+    receipt: str = ""
+    """What the channel gave as evidence."""
+    error: str = ""
+    retry_at: datetime | None = None
+
+
+class DeliveryRetried(Event, frozen=True, kw_only=True):
+    """The owner wants a dead letter sent again."""
+
+    delivery: DeliveryId
+    by: str = "owner"
+
+
 class DoubtSettled(Event, frozen=True, kw_only=True):
     """The owner said what became of a call whose outcome a crash had put in doubt."""
 
@@ -425,6 +465,10 @@ AnyEvent = (
     | ApprovalDecided
     | ToolStarted
     | ToolFinished
+    | DeliveryQueued
+    | DeliveryStarted
+    | DeliveryEnded
+    | DeliveryRetried
     | DoubtSettled
     | CheckpointTaken
     | NoticeAdded

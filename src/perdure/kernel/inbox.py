@@ -12,6 +12,8 @@ from .events import (
     ApprovalId,
     ApprovalScope,
     CompactionRequested,
+    DeliveryId,
+    DeliveryRetried,
     DoubtSettled,
     MessageId,
     MessageMode,
@@ -34,7 +36,8 @@ class Receipt:
 
 
 class Inbox:
-    """Every method returns only once what it appended is on disk (D1), or raises StorageError."""
+    """Every method but `stop` returns only once what it appended is on disk (D1), or raises
+    StorageError."""
 
     def __init__(self, journal: Journal, ids: Ids) -> None:
         self._journal, self._ids = journal, ids
@@ -47,6 +50,7 @@ class Inbox:
         source: str = "terminal",
         sender: str = "",
         key: str = "",
+        deliver: str = "",
     ) -> Receipt:
         """Accept a message. A key seen before returns the first one's receipt (D7)."""
         journal = self._journal
@@ -57,7 +61,13 @@ class Inbox:
         message = MessageId(self._ids.new("m"))
         seq = journal.append(
             MessageReceived(
-                message=message, parts=parts, mode=mode, source=source, sender=sender, key=key
+                message=message,
+                parts=parts,
+                mode=mode,
+                source=source,
+                sender=sender,
+                key=key,
+                deliver=deliver,
             )
         )
         await journal.commit()
@@ -104,8 +114,19 @@ class Inbox:
             (Text(text=text),), source="settled", sender=by, key=f"doubt:{key}"
         )
 
+    async def redeliver(self, delivery: DeliveryId, *, by: str) -> None:
+        """Send a dead letter again. Raises NotFound, or Conflict when it is not dead."""
+        found = self._journal.state.deliveries.get(delivery)
+        if found is None:
+            raise NotFound(f"there is no delivery {delivery}", hint="It arrived, or never was.")
+        if not found.dead:
+            raise Conflict(f"delivery {delivery} is on its way already")
+        self._journal.append(DeliveryRetried(delivery=delivery, by=by))
+        await self._journal.commit()
+
     async def stop(self, *, by: str, reason: str) -> bool:
-        """False when no turn was running."""
+        """False when no turn was running. Not yet on disk, which may be slow: what runs is broken off
+        first, then the caller commits."""
         turn = self._journal.state.turn
         if turn is None:
             return False

@@ -14,16 +14,18 @@ from .events import (
     ApprovalDecided,
     ApprovalRequested,
     CheckpointTaken,
+    DeliveryOutcome,
     HookActed,
     Record,
     RequestId,
+    SessionId,
     ToolCall,
     ToolResult,
     ToolStarted,
     TurnId,
 )
 from .prompt import Prompt, Reply
-from .state import State
+from .state import Delivery, State
 
 T = TypeVar("T")
 Emit = Callable[[AnyDelta], None]
@@ -161,6 +163,28 @@ class Gate(Protocol):
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
         """What a crash after `started` allows: reads and idempotent calls rerun, supervised
         commands are rejoined, anything else may or may not have happened."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """What an attempt at a delivery came to."""
+
+    outcome: DeliveryOutcome
+    receipt: str = ""
+    error: str = ""
+    retry_after: float | None = None
+    """Seconds the channel asked us to wait."""
+
+
+class Outbox(Protocol):
+    async def send(self, session: SessionId, delivery: Delivery, *, resumed: bool) -> Sent:
+        """One attempt. `resumed`: the same attempt was under way at a crash; find out what became of
+        it, repeat it only where that is harmless, else say `unconfirmed`. Never raises but on
+        cancellation."""
+
+    async def ended(self, session: SessionId, delivery: Delivery, *, arrived: bool) -> None:
+        """What the last attempt came to is on record, and in `delivery` unless it arrived. Keeps the
+        list of those that have not. Never raises: the list is derived."""
 
 
 class Checkpointer(Protocol):

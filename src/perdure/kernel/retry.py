@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from .errors import RETRYABLE, ModelError
+from .ports import Sent
 
 ATTEMPTS = 6
 """On the last model there is; with a fallback left, half as many."""
@@ -38,3 +39,17 @@ def after(
     if more:
         return Next(retry_at=now, fallback=index + 1)
     return Next()
+
+
+DELIVERY_ATTEMPTS = 8
+FIRST_DELIVERY_DELAY, LONGEST_DELIVERY_DELAY = 5.0, 3_600.0
+"""Seconds; four times longer after each attempt."""
+
+
+def redelivery(sent: Sent, *, attempt: int, jitter: float, now: datetime) -> datetime | None:
+    """When attempt `attempt` + 1 is due; None: no more."""
+    if sent.outcome != "retry" or attempt >= DELIVERY_ATTEMPTS:
+        return None
+    delay = min(LONGEST_DELIVERY_DELAY, FIRST_DELIVERY_DELAY * 4 ** (attempt - 1))
+    delay *= 0.75 + jitter / 2
+    return now + timedelta(seconds=max(delay, sent.retry_after or 0.0))

@@ -18,6 +18,7 @@ from .decide import (
     CallModel,
     CloseCalls,
     Compact,
+    Deliver,
     EndTurn,
     Execute,
     Pause,
@@ -28,6 +29,7 @@ from .decide import (
     Withdraw,
     decide,
 )
+from .delivering import Delivering
 from .desk import Desk
 from .errors import PerdureError, StorageError
 from .events import (
@@ -48,6 +50,7 @@ class Runner:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._asking, self._acting = Asking(desk), Acting(desk)
+        self._delivering = Delivering(desk)
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -96,6 +99,8 @@ class Runner:
                 case Pause():
                     now = self._desk.clock.now()
                     await self._await_change((step.until - now).total_seconds())
+                case Deliver():
+                    await self._delivering.send(step.delivery)
                 case EndTurn():
                     await self._end_turn(step)
         except StorageError:
@@ -158,7 +163,7 @@ class Runner:
             desk.record(outcome.acts)
             if step.reason == "done" and desk.goes_on(outcome.again):
                 return
-        desk.journal.append(ended)
+        desk.journal.append(*self._delivering.queue(turn, step.error), ended)
         await desk.journal.commit()
 
     async def _await_change(self, seconds: float | None) -> None:
@@ -180,5 +185,6 @@ class Runner:
         self._acting.close(journal.state.open_calls(), "error", why)
         if (turn := journal.state.turn) is None:
             raise error
-        journal.append(TurnEnded(turn=turn.turn, reason="failed", error=why))
+        ended = TurnEnded(turn=turn.turn, reason="failed", error=why)
+        journal.append(*self._delivering.queue(turn, why), ended)
         await journal.commit()

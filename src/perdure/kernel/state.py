@@ -23,6 +23,11 @@ from .events import (
     CompactionFailed,
     CompactionRequested,
     ContextCompacted,
+    DeliveryEnded,
+    DeliveryId,
+    DeliveryQueued,
+    DeliveryRetried,
+    DeliveryStarted,
     DoubtSettled,
     Json,
     LimitReached,
@@ -77,6 +82,22 @@ class Waiting(msgspec.Struct, kw_only=True, omit_defaults=True):
     message: MessageId
     mode: Literal["steer", "queue", "interrupt"]
     seq: int
+    deliver: str = ""
+
+
+class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An answer on its way out, or one that did not get there."""
+
+    delivery: DeliveryId
+    to: str
+    text: str
+    at: datetime
+    attempts: int = 0
+    started: bool = False
+    """An attempt is under way, or was at a crash."""
+    retry_at: datetime | None = None
+    dead: Literal["", "failed", "unconfirmed"] = ""
+    error: str = ""
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +116,8 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     began: datetime
     limits: Limits
     messages: list[MessageId] = []
+    deliver: list[str] = []
+    """Channels that wait for its answer."""
     rounds: int = 0
     usage: Usage = Usage()
     cost_usd: float = 0.0
@@ -137,6 +160,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Sequence number of the response that `calls` belong to."""
     approvals: dict[ApprovalId, ApprovalRequested] = {}
     """Those still open."""
+    deliveries: dict[DeliveryId, Delivery] = {}
+    """Those that have not arrived, dead letters included."""
     doubts: dict[str, Doubt] = {}
     """Those the owner has not settled, by idempotency key."""
     grants: list[str] = []
@@ -155,7 +180,12 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def busy(self) -> bool:
-        return self.turn is not None or bool(self.inbox)
+        """Something is left to do."""
+        return self.turn is not None or bool(self.inbox) or bool(self.due_deliveries())
+
+    def due_deliveries(self) -> list[Delivery]:
+        """Those still to be sent, now or later."""
+        return [d for d in self.deliveries.values() if not d.dead]
 
     def open_calls(self) -> list[Call]:
         return [c for c in self.calls.values() if not c.finished]
@@ -180,7 +210,7 @@ def _session_started(s: State, e: SessionStarted, r: Record) -> None:
 def _session_forked(s: State, e: SessionForked, r: Record) -> None:
     """A fork begins at rest: what its parent was in the middle of stays the parent's."""
     s.session, s.parent = e.session, e.parent
-    s.inbox, s.turn, s.approvals, s.doubts = [], None, {}, {}
+    s.inbox, s.turn, s.approvals, s.doubts, s.deliveries = [], None, {}, {}, {}
     s.compaction_due, s.grants = False, []
     for call in s.calls.values():
         call.finished = True
@@ -195,7 +225,7 @@ def _session_renamed(s: State, e: SessionRenamed, r: Record) -> None:
 
 
 def _message_received(s: State, e: MessageReceived, r: Record) -> None:
-    s.inbox.append(Waiting(message=e.message, mode=e.mode, seq=r.seq))
+    s.inbox.append(Waiting(message=e.message, mode=e.mode, seq=r.seq, deliver=e.deliver))
     s.messages += 1
     if e.key:
         s.keys[e.key] = e.message
@@ -211,21 +241,24 @@ def _title(e: MessageReceived) -> str:
     return line if len(line) <= 60 else line[:59] + "…"
 
 
-def _taken(s: State, ids: tuple[MessageId, ...]) -> None:
+def _taken(s: State, ids: tuple[MessageId, ...], turn: Turn | None) -> None:
     gone = set(ids)
+    for waiting in s.inbox:
+        if turn and waiting.deliver and waiting.message in gone:
+            turn.deliver.append(waiting.deliver)
     s.inbox = [w for w in s.inbox if w.message not in gone]
 
 
 def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
-    _taken(s, e.messages)
     s.turn = Turn(turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages))
+    _taken(s, e.messages, s.turn)
     s.turn.answer_due = len(e.blocked) < len(e.messages)
     s.calls, s.failed = {}, ""
     s.turns += 1
 
 
 def _messages_taken(s: State, e: MessagesTaken, r: Record) -> None:
-    _taken(s, e.messages)
+    _taken(s, e.messages, s.turn)
     if s.turn:
         s.turn.messages.extend(e.messages)
         if len(e.blocked) < len(e.messages):
@@ -318,6 +351,28 @@ def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
             _stop_waiting(s, r)
 
 
+def _delivery_queued(s: State, e: DeliveryQueued, r: Record) -> None:
+    s.deliveries[e.delivery] = Delivery(delivery=e.delivery, to=e.to, text=e.text, at=r.at)
+
+
+def _delivery_started(s: State, e: DeliveryStarted, r: Record) -> None:
+    if delivery := s.deliveries.get(e.delivery):
+        delivery.started, delivery.attempts = True, e.attempt
+
+
+def _delivery_ended(s: State, e: DeliveryEnded, r: Record) -> None:
+    if e.outcome == "delivered":
+        s.deliveries.pop(e.delivery, None)
+    elif delivery := s.deliveries.get(e.delivery):
+        delivery.started, delivery.retry_at, delivery.error = False, e.retry_at, e.error
+        delivery.dead = "" if e.outcome == "retry" else e.outcome
+
+
+def _delivery_retried(s: State, e: DeliveryRetried, r: Record) -> None:
+    if delivery := s.deliveries.get(e.delivery):
+        delivery.dead, delivery.retry_at, delivery.attempts = "", None, 0
+
+
 def _doubt_settled(s: State, e: DoubtSettled, r: Record) -> None:
     s.doubts.pop(e.key, None)
 
@@ -381,6 +436,10 @@ _HANDLERS: dict[type[AnyEvent], Callable[[State, Any, Record], None]] = {
     ApprovalDecided: _approval_decided,
     ToolStarted: _tool_started,
     ToolFinished: _tool_finished,
+    DeliveryQueued: _delivery_queued,
+    DeliveryStarted: _delivery_started,
+    DeliveryEnded: _delivery_ended,
+    DeliveryRetried: _delivery_retried,
     DoubtSettled: _doubt_settled,
     CheckpointTaken: _checkpoint_taken,
     NoticeAdded: _notice_added,

@@ -111,25 +111,34 @@ class Adapter(ABC):
     async def _read(self, response: Response, reader: Reader, key: str) -> None:
         if response.status != 200:
             raise self._refused(response, await response.read(), key)
-        if response.headers.get("content-type", "").startswith("application/json"):
+        kind = response.headers.get("content-type", "")
+        if kind.startswith("application/json"):
             await self.whole(response, reader, key)
             return
         parser = SseParser()
-        size = 0
+        size = events = 0
         try:
             while chunk := await response.chunk():
                 size += len(chunk)
                 if size > MAX_REPLY_BYTES:
                     raise EventTooLong
                 for event, data in parser.feed(chunk):
+                    events += 1
                     reader.take(event, data)
                 if reader.done:
                     await response.drain()
                     return
             for event, data in parser.end():
+                events += 1
                 reader.take(event, data)
         except EventTooLong:
             raise ModelError(f"{self.spec.provider} sent too much.", kind="invalid") from None
+        if not events and kind.startswith("text/html"):
+            raise ModelError(
+                f"{self.spec.provider} answered with a web page.",
+                kind="invalid",
+                hint="Check base_url, and whether a proxy or a login page stands before it.",
+            )
 
     async def whole(self, response: Response, reader: Reader, key: str) -> None:
         """A JSON body where a stream was asked for: an error under a good status, with most."""

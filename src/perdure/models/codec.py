@@ -16,6 +16,9 @@ from perdure.kernel.events import Json
 
 T = TypeVar("T")
 
+DEEPEST = 100
+"""Levels of nesting in a call's arguments; the session's log takes few more, and no tool wants them."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -58,7 +61,8 @@ def decode(data: bytes, type: type[T]) -> T:
 
 
 def decode_arguments(text: str) -> dict[str, Json] | None:
-    """A tool call's arguments; None when they are no JSON object. Nothing at all means no arguments."""
+    """A tool call's arguments; None when they are no JSON object, or one nested beyond DEEPEST.
+    Nothing at all means no arguments."""
     text = clean(text)
     if not text.strip():
         return {}
@@ -66,8 +70,18 @@ def decode_arguments(text: str) -> dict[str, Json] | None:
         value = decode(text.encode(), dict[str, Json])
     except (ValueError, RecursionError):
         return None
+    if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):
+        return None
     cleaned = _cleaned(value)
     return cleaned if isinstance(cleaned, dict) else None
+
+
+def _deeper(value: Json, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels == 0 or any(_deeper(v, levels - 1) for v in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_deeper(v, levels - 1) for v in value)
+    return False
 
 
 def _cleaned(value: Json) -> Json:

@@ -96,7 +96,7 @@ def view_of(state: State, epoch: datetime) -> SessionView:
             "waiting"
             if state.approvals
             else "running"
-            if state.busy
+            if state.turn is not None or state.inbox
             else "failed"
             if state.failed
             else "idle"

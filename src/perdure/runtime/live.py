@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -20,6 +20,7 @@ from perdure.kernel.events import (
     ApprovalId,
     ApprovalRequested,
     ApprovalScope,
+    DeliveryId,
     Json,
     MessageId,
     MessageMode,
@@ -30,7 +31,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.inbox import Inbox, Receipt
 from perdure.kernel.journal import Journal
-from perdure.kernel.ports import Gate, Hooks
+from perdure.kernel.ports import Gate, Hooks, Outbox
 from perdure.kernel.runner import Runner
 from perdure.kernel.state import State, evolve
 from perdure.storage import OpenedSession
@@ -68,6 +69,7 @@ class Live:
         cast: Cast,
         gate: Gate,
         hooks: Hooks,
+        outbox: Outbox,
         services: Services,
         rested: Callable[[Live], None],
     ) -> None:
@@ -104,6 +106,7 @@ class Live:
                 ids=services.ids,
                 setup=lambda: cast.setup(self.state.model, context),
                 emit=self._broadcast.delta,
+                outbox=outbox,
                 boot=services.boot,
             )
         )
@@ -185,6 +188,7 @@ class Live:
         source: str,
         sender: str,
         key: str,
+        deliver: str = "",
     ) -> Receipt:
         self._usable()
         self.held = ""
@@ -192,7 +196,12 @@ class Live:
         self._services.store.unfinished.mark(self.id)
         with self._breaking():
             receipt = await self._inbox.submit(
-                parts, mode=mode, source=source, sender=sender, key=key
+                parts,
+                mode=mode,
+                source=source,
+                sender=sender,
+                key=key,
+                deliver=deliver,
             )
         self.poke(interrupt=mode == "interrupt" and not receipt.duplicate)
         return receipt
@@ -230,6 +239,14 @@ class Live:
         self.poke()
         return receipt
 
+    async def redeliver(self, delivery: DeliveryId, *, by: str) -> None:
+        """Raises NotFound or Conflict."""
+        self._usable()
+        self._services.store.unfinished.mark(self.id)
+        with self._breaking():
+            await self._inbox.redeliver(delivery, by=by)
+        self.poke()
+
     def let_go(self) -> None:
         """The owner wants a held session to go on."""
         self.held = ""
@@ -241,6 +258,7 @@ class Live:
             stopping = await self._inbox.stop(by=by, reason=reason)
         if stopping:
             self.poke(interrupt=True)
+            await self._committed()
         return stopping
 
     async def compact(self, focus: str) -> None:
@@ -287,10 +305,17 @@ class Live:
             self._break(error)
             raise
 
+    @property
+    def _keys(self) -> str:
+        """How the keys of this session's calls begin."""
+        return f"{self.id}."
+
     def _break(self, error: StorageError) -> None:
         if not self.error:
             self.error = str(error)
             if self._task is not None:
+                # A command outlives this: once the session is reopened it is joined again (D4).
+                self._services.commands.release(self._keys)
                 self._task.cancel()
             else:
                 self._rested(self)
@@ -347,11 +372,12 @@ class Live:
         if self._saving is None and new >= max(least, self._snapshot_at // 4):
             payload = _encode(Saved(state=self.state, context=msgspec.Raw(self._context.dump())))
             self._snapshot_at = self.state.seq
-            self._saving = asyncio.create_task(self._write(payload))
+            # Invariant: tied to the log as it is now, before anything else is appended.
+            self._saving = asyncio.create_task(self._write(self.opened.write_snapshot(payload)))
 
-    async def _write(self, payload: bytes) -> None:
+    async def _write(self, snapshot: Coroutine[None, None, None]) -> None:
         try:
-            await self.opened.write_snapshot(payload)
+            await snapshot
         except StorageError:
             pass  # derived: the log says the same
         finally:
@@ -362,6 +388,7 @@ class Live:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._services.commands.hold(self._keys)
         if not self.error and not self.state.busy:
             self._save(SNAPSHOT_EVERY // 8)
         if self._saving is not None:

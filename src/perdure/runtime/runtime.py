@@ -26,6 +26,7 @@ from perdure.kernel.events import (
     ApprovalId,
     ApprovalScope,
     ArtifactId,
+    DeliveryId,
     Image,
     Json,
     MessageId,
@@ -36,6 +37,7 @@ from perdure.kernel.events import (
     SessionStarted,
     Text,
 )
+from perdure.outbox import Letter
 
 from .listing import Listing
 from .live import Live
@@ -193,12 +195,21 @@ class Runtime:
         source: str = "api",
         sender: str = "",
         key: str = "",
+        deliver: str = "",
     ) -> Accepted:
-        """Returns once the message is on disk (D1)."""
+        """Returns once the message is on disk (D1). `deliver`: channel of the outbox for the answer.
+        Raises InvalidInput when there is no such channel."""
+        if deliver and deliver not in (channels := self._team.channels()):
+            known = ", ".join(channels) or "none"
+            raise InvalidInput(
+                f"there is no outbox {deliver!r}", hint=f"perdure.yaml has: {known}."
+            )
         checked = _checked(parts)
         live = await self._open(session)
         self._release(session)
-        receipt = await live.submit(checked, mode=mode, source=source, sender=sender, key=key)
+        receipt = await live.submit(
+            checked, mode=mode, source=source, sender=sender, key=key, deliver=deliver
+        )
         return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
 
     async def wait(
@@ -266,6 +277,18 @@ class Runtime:
         """Say what became of a call in doubt. Raises NotFound."""
         receipt = await (await self._open(session)).settle(key, answer, by=by)
         return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
+
+    async def letters(self) -> list[Letter]:
+        """Answers that have not arrived at their channel, dead letters included; oldest first."""
+        return await asyncio.to_thread(lambda: list(self._team.letters.all()))
+
+    async def redeliver(self, delivery: DeliveryId, by: str = "owner") -> None:
+        """Send a dead letter again. Raises NotFound, or Conflict when it is on its way already."""
+        for letter in await self.letters():
+            if letter.delivery == delivery:
+                await (await self._open(letter.session)).redeliver(delivery, by=by)
+                return
+        raise NotFound(f"there is no delivery {delivery}", hint="It arrived, or never was.")
 
     async def resume(self, session: SessionId) -> SessionView:
         """Let a held session go on. Raises Conflict when it is not held."""

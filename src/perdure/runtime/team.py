@@ -15,6 +15,7 @@ from perdure.hooks import CommandHook, HookRunner, HookSet
 from perdure.kernel.errors import Damaged, PerdureError
 from perdure.kernel.events import SessionStarted
 from perdure.memory import MemoryFiles
+from perdure.outbox import Channel, CommandOutbox, Letters
 from perdure.sandbox import SupervisedCommands
 from perdure.storage import OpenedSession
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
@@ -49,6 +50,8 @@ class Team:
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
+        self.letters = Letters(agents.workspace.private / "outbox")
+        self._outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
         self._warmed: set[tuple[str, str]] = set()
 
     async def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
@@ -80,7 +83,7 @@ class Team:
         )
         state = restore(opened, context)
         hooks = HookRunner(kit.hooks, opened.id)
-        return Live(opened, state, context, cast, gate, hooks, services, rested)
+        return Live(opened, state, context, cast, gate, hooks, self._outbox, services, rested)
 
     async def _warm(self, agent: str) -> None:
         """What is known of a cloud's models takes half a second to load, once: not on the event loop."""
@@ -111,6 +114,13 @@ class Team:
     @staticmethod
     def model_name(agent: Agent) -> str:
         return agent.model or EMBEDDED.provider
+
+    def channels(self) -> dict[str, Channel]:
+        """Of the outbox, by name, as perdure.yaml is now."""
+        return {
+            name: Channel(name=name, command=c.command, timeout=c.timeout)
+            for name, c in self._agents.workspace.config.outbox.items()
+        }
 
     def release(self) -> None:
         """Before a shutdown: running commands go on, to be joined at the next start."""

@@ -11,13 +11,31 @@ Wiring, one per process:
     commands.release()                                  # before a shutdown that is to leave them running
     await commands.close()
 
-On disk, `processes/<id>/`: `spec` (JSON: what to run), `lock` (held by the supervisor while it lives),
-`began` (its process id, then the command's), `output` (stdout and stderr as they arrived), `marks`
-(which stream from which byte on: 8 bytes offset, big-endian, 1 byte stream), `exit` (JSON: how it ended).
+    watch = ProcessWatch(commands.background, notify)   # tells sessions of their background processes
+    await watch.start()                                 # after the workspace was opened
+    await watch.close()                                 # before `commands.close`
+    await commands.background.stop_all(session)         # when a session is deleted
+
+On disk, `processes/<id>/`, of a background process `processes/<session>/<id>/`: `spec` (JSON: what to
+run), `lock` (held by the supervisor while it lives), `began` (its process id, then the command's),
+`output` (stdout and stderr as they arrived), `marks` (which stream from which byte on: 8 bytes offset,
+big-endian, 1 byte stream), `exit` (JSON: how it ended), `problem` (a link whose target is the errno for
+which a supervisor could not begin). What background processes have besides: see `background`.
 """
 
+from .background import Background
 from .commands import SupervisedCommands
 from .environment import boot_id, clean_environment
 from .following import Outcome
+from .records import Process
+from .watch import ProcessWatch
 
-__all__ = ["Outcome", "SupervisedCommands", "boot_id", "clean_environment"]
+__all__ = [
+    "Background",
+    "Outcome",
+    "Process",
+    "ProcessWatch",
+    "SupervisedCommands",
+    "boot_id",
+    "clean_environment",
+]

@@ -10,20 +10,19 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from perdure.kernel.errors import Conflict
 
+from .aside import aside, whole
+from .background import Background
+from .claims import Claims, launch
 from .ending import held
 from .environment import boot_id, clean_environment
 from .following import Following, Outcome
 from .launcher import Launcher
-from .supervisor import MARKER
 from .tail import Stream
-
-T = TypeVar("T")
 
 OUTPUT_LIMIT = 4 << 30
 """Bytes of output kept per command; more is taken from it and dropped."""
@@ -31,8 +30,8 @@ OVERDUE = 5.0
 """Seconds beyond the time limit after which the supervisor itself is taken to be stuck."""
 KEPT = 7 * 24 * 3600.0
 """Seconds that folders stay whose sessions did not come back for them."""
-LONG_COMMAND = 100_000
-"""Bytes beyond which a command is passed in a file: systems limit the length of an argument."""
+BACKGROUND_LIMIT = 8
+"""Processes that a session may have running at once."""
 
 
 class SupervisedCommands:
@@ -45,17 +44,24 @@ class SupervisedCommands:
         environment: Mapping[str, str] | None = None,
         boot: str | None = None,
         output_limit: int = OUTPUT_LIMIT,
+        background_limit: int = BACKGROUND_LIMIT,
     ) -> None:
         """`root`: folder `processes`, made when needed. `environment`: what commands see, by default
-        the allowed part of ours. `boot`: id of this run of the machine."""
+        the allowed part of ours. `boot`: id of this run of the machine. `background_limit`: processes
+        that one session may have running at once."""
         self._root = root
-        self._environment = clean_environment(os.environ if environment is None else environment)
-        if environment is not None:
-            self._environment.update(environment)
+        seen = clean_environment(os.environ if environment is None else environment)
         self._boot = boot_id() if boot is None else boot
-        self._limit = output_limit
+        self._claims = Claims(
+            root=root,
+            environment={**seen, **(environment or {})},
+            boot=self._boot,
+            output_limit=output_limit,
+        )
         self._launcher = Launcher(clean_environment(os.environ))
-        self._released = False
+        self.background = Background(self._claims, self._launcher, limit=background_limit)
+        self._released: set[str] = set()
+        """Beginnings of keys."""
         self._swept = False
         self._sweeping = threading.Lock()
 
@@ -69,16 +75,24 @@ class SupervisedCommands:
     def forget(self, key: str) -> None:
         """Its result is on record: remove its folder, unless it still runs."""
         folder = self.folder(key)
-        if folder.exists() and not held(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it cannot be told: let it stay
+            if folder.exists() and not held(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def release(self) -> None:
-        """From now on a cancelled `run` leaves its command running, to be joined by the next process:
-        for an orderly shutdown."""
-        self._released = True
+    def release(self, prefix: str = "") -> None:
+        """From now on a cancelled `run` under a key that begins so leaves its command running, to be
+        joined again: by the next process after an orderly shutdown, or when a session that the disk
+        refused is reopened."""
+        self._released.add(prefix)
+
+    def hold(self, prefix: str) -> None:
+        """Takes a `release` back."""
+        self._released.discard(prefix)
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._launcher.close)
+        """What runs goes on."""
+        await aside(self._launcher.close)
+        await aside(self.background.close)
 
     async def run(
         self,
@@ -100,14 +114,17 @@ class SupervisedCommands:
                 raise Conflict(f"a command was already run under the key {key}")
             if resumed and not run.unbegun():
                 return
-            run.launched(self._launcher.launch(folder))
+            run.launched(again())
+
+        def again() -> int | None:
+            return launch(self._launcher, folder)
 
         try:
-            await _whole(asyncio.to_thread(start))
-            return await run.follow(timeout + OVERDUE, lambda: self._launcher.launch(folder))
+            await whole(aside(start))
+            return await run.follow(timeout + OVERDUE, again)
         except asyncio.CancelledError:
-            if not self._released:
-                await _whole(run.stop())
+            if not key.startswith(tuple(self._released)):
+                await whole(run.stop())
             raise
 
     def _claim(
@@ -118,43 +135,8 @@ class SupervisedCommands:
         timeout: float,
         env: Mapping[str, str] | None,
     ) -> bool:
-        """Make the folder with what is to be run in it. False: it was there."""
         self._sweep()
-        fresh = True
-        try:
-            folder.mkdir(mode=0o700)
-        except FileNotFoundError:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            fresh = False
-        if (folder / "spec").exists():
-            return fresh
-        process = folder.name
-        spec = {
-            "argv": self._argv(command, folder),
-            "cwd": os.fspath(cwd),
-            "env": {**self._environment, **(env or {}), "PWD": os.fspath(cwd), MARKER: process},
-            "timeout": timeout,
-            "output_limit": self._limit,
-            "boot": self._boot,
-            "created": time.time(),
-        }
-        new = folder / "spec.new"
-        new.write_text(json.dumps(spec), encoding="utf-8")
-        new.rename(folder / "spec")
-        return fresh
-
-    def _argv(self, command: str | Sequence[str], folder: Path) -> list[str]:
-        if not isinstance(command, str):
-            return list(command)
-        path = self._environment["PATH"]
-        shell = shutil.which("bash", path=path) or shutil.which("sh", path=path) or "/bin/sh"
-        if len(data := command.encode("utf-8", "replace")) <= LONG_COMMAND:
-            return [shell, "-c", data.decode()]
-        script = folder / "command"
-        script.write_bytes(data)
-        return [shell, os.fspath(script)]
+        return self._claims.make(folder, command, cwd, timeout=timeout, env=env)
 
     def _sweep(self) -> None:
         """Once, remove what commands of an earlier run of the machine left behind.
@@ -177,22 +159,3 @@ class SupervisedCommands:
                         and not held(folder)
                     ):
                         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _whole(work: Coroutine[Any, Any, T]) -> T:
-    """Finish this even when cancelled meanwhile; only then raise CancelledError."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-            cancelled = True
-        except BaseException:
-            break
-    if cancelled:
-        task.exception()
-        raise asyncio.CancelledError
-    return task.result()

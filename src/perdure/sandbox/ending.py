@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Ending:
-    """Watches one process: by its descriptor where the system has such, else by its folder's lock."""
+    """Watches one process: by its descriptor where there is one to be had, else by its folder's lock."""
 
     def __init__(self, pid: int, folder: Path) -> None:
         self._pid, self._folder = pid, folder
@@ -31,6 +31,11 @@ class Ending:
                 asyncio.get_running_loop().add_reader(self._fd, self._ended)
         return self
 
+    @property
+    def prompt(self) -> bool:
+        """`within` returns when it ends, and not only after its time."""
+        return self._over or self._fd >= 0
+
     def __exit__(self, *_: object) -> None:
         if self._fd >= 0:
             asyncio.get_running_loop().remove_reader(self._fd)
@@ -48,7 +53,12 @@ class Ending:
         finally:
             timer.cancel()
             self._waiter = None
-        return self._over or (self._fd < 0 and not held(self._folder))
+        if self._over or self._fd >= 0:
+            return self._over
+        try:
+            return not held(self._folder)
+        except OSError:
+            return False
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(OSError):
@@ -70,10 +80,11 @@ def _resolve(waiter: asyncio.Future[None]) -> None:
 
 
 def held(folder: Path) -> bool:
-    """Does a supervisor hold this folder's lock?"""
+    """Does a supervisor hold this folder's lock? Raises OSError when that cannot be told: with no
+    descriptor left, a running command must not be taken for one that has ended."""
     try:
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .aside import aside
 from .ending import Ending, held
+from .supervisor import MARKER
 from .tail import Stream, Tail
 from .tree import kill_all
 
@@ -39,13 +41,16 @@ class Outcome:
 class Following:
     """One command being followed."""
 
-    def __init__(self, folder: Path, boot: str, show: Callable[[Stream, str], None] | None) -> None:
+    def __init__(
+        self, folder: Path, boot: str, show: Callable[[Stream, str], None] | None = None
+    ) -> None:
         self._folder, self._boot = folder, boot
         self._tail = Tail(folder, show) if show else None
         self.supervisor: int | None = None
         self._launched = False
 
-    def launched(self, supervisor: int) -> None:
+    def launched(self, supervisor: int | None) -> None:
+        """None: one began whose process id is not known."""
         self.supervisor, self._launched = supervisor, True
 
     def unbegun(self) -> bool:
@@ -75,41 +80,64 @@ class Following:
             return None, None
         return (numbers[0] if numbers else None), (numbers[1] if len(numbers) > 1 else None)
 
+    def running(self) -> int | None:
+        """The supervisor's process id, while it lives. Raises OSError when that cannot be told."""
+        # The lock tells whether a noted process id is still that of its supervisor.
+        return self.pids()[0] if held(self._folder) else None
+
+    def marker(self) -> str:
+        """What all of the command's processes carry in their environment."""
+        return str(self._spec().get("env", {}).get(MARKER, self._folder.name))
+
     def _leader(self) -> int | None:
         """The command's own process, if its number can have gone to no other since."""
         return self.pids()[1] if self._launched else None
 
-    async def follow(self, overdue: float, launch: Callable[[], int]) -> Outcome:
+    async def follow(self, overdue: float, launch: Callable[[], int | None]) -> Outcome:
         """Wait for the end, showing output meanwhile."""
         loop = asyncio.get_running_loop()
         until = loop.time() + overdue
         relaunched = False
         while True:
-            # The lock tells whether a noted process id is still that of its supervisor.
-            watched = self.supervisor or (self.pids()[0] if held(self._folder) else None)
+            try:
+                watched = self.supervisor or self.running()
+            except OSError:
+                watched = None
             if watched:
                 await self._watch(watched, until)
             if outcome := self.outcome():
                 return outcome
             if loop.time() >= until:
-                await asyncio.to_thread(kill_all, watched, self._leader(), self._folder.name)
+                await aside(kill_all, watched, self._leader(), self.marker())
                 return self.outcome() or await self._lost("timeout", "its supervisor was stuck")
             self.supervisor = None
-            if held(self._folder):
+            try:
+                alive = held(self._folder)
+            except OSError:
+                await asyncio.sleep(0.1)
+                continue
+            if alive:
                 # It is only now being started, or another supervisor had the claim before ours.
                 await asyncio.sleep(0.01)
                 continue
             if outcome := self.outcome():
                 return outcome
             if (self._folder / "began").exists() or self._other_boot():
-                await asyncio.to_thread(kill_all, None, self._leader(), self._folder.name)
+                await aside(kill_all, None, self._leader(), self.marker())
                 why = "its supervisor was killed, or the machine went down"
                 return await self._lost("lost", why)
             if relaunched:
-                why = "its supervisor could not start; is the disk full?"
-                return await self._lost("unstarted", why)
+                return await self._lost("unstarted", self.problem())
             relaunched = True
-            self.launched(await asyncio.to_thread(launch))
+            self.launched(await aside(launch))
+
+    def problem(self) -> str:
+        """Why its supervisor could not begin."""
+        try:
+            number = int((self._folder / "problem").readlink().name)
+        except (OSError, ValueError):
+            return "its supervisor could not start; is the disk full?"
+        return f"its supervisor could not start: {os.strerror(number).lower()}"
 
     async def _watch(self, pid: int, until: float) -> None:
         """Show output until that process ends or has left an outcome."""
@@ -154,14 +182,17 @@ class Following:
 
     async def _lost(self, state: Literal["lost", "timeout", "unstarted"], error: str) -> Outcome:
         output = self._folder / "output"
-        size, lines = await asyncio.to_thread(_measure, output)
+        size, lines = await aside(_measure, output)
         if self._tail:
             self._tail.pump(last=True)
         return Outcome(state=state, output=output, size=size, lines=lines, error=error)
 
     async def stop(self) -> None:
         """End it with everything below it; returns when nothing is left."""
-        supervisor = self.supervisor or (self.pids()[0] if held(self._folder) else None)
+        try:
+            supervisor = self.supervisor or self.running()
+        except OSError:
+            supervisor = self.pids()[0]
         if supervisor is None:
             return
         loop = asyncio.get_running_loop()
@@ -171,7 +202,7 @@ class Following:
             while loop.time() < until:
                 if await ended.within(0.02):
                     return
-        await asyncio.to_thread(kill_all, supervisor, self._leader(), self._folder.name)
+        await aside(kill_all, supervisor, self._leader(), self.marker())
 
 
 def _measure(path: Path) -> tuple[int, int]:

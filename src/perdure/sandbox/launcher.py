@@ -37,13 +37,16 @@ class Launcher:
         with self._lock:
             for attempt in (1, 2):
                 try:
-                    return self._ask(request)
+                    answer = self._ask(request)
+                    break
                 except OSError:
                     # Asking again is harmless: of two supervisors one finds the other's claim.
                     self._end()
                     if attempt == 2:
                         raise
-        raise AssertionError
+        if answer < 0:
+            raise OSError(-answer, os.strerror(-answer))
+        return answer
 
     def close(self) -> None:
         with self._lock:

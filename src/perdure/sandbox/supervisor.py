@@ -4,7 +4,8 @@ Started once per runtime as a launcher: it reads folders of prepared commands fr
 forks a supervisor for each and answers with its process id. It ends with its input; supervisors do not.
 
 A supervisor owns one command: takes the folder's lock, writes `began`, starts the command in a session
-of its own, stores its output, and writes `exit` when it is over and nothing of it is left running.
+of its own, stores its output, hands on its input, and writes `exit` when it is over and nothing of it
+is left running. All of it is one file because an isolated interpreter finds no file beside it.
 
 Invariant: a command is started only by who holds its lock and has created `began`. So asking for a
 supervisor twice is harmless, and `lock` free without `exit` means: never begun, or its supervisor was
@@ -18,9 +19,11 @@ import ctypes
 import errno
 import fcntl
 import json
+import math
 import os
 import select
 import signal
+import struct
 import sys
 import time
 
@@ -35,6 +38,11 @@ MAX_MARKS = 1 << 20
 LOCK_TRIES = 50
 MARKER = "PERDURE_PROCESS"
 """Environment variable that every process of a command inherits."""
+INPUT_PIECE = 4096
+"""Bytes of input taken at once; what the command does not read stays with the sender."""
+END_OF_INPUT = b"\x04"
+"""Ends the input of a command without a terminal; a terminal understands it by itself."""
+ROWS, COLUMNS = 50, 160
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LINUX = sys.platform == "linux"
@@ -126,6 +134,12 @@ class Supervisor:
         self.stream = 0
         self.marked = 0
         self.full = False
+        self.fifo = self.sink = -1
+        """Where input comes from, and where it goes to; -1 without, or when it has ended."""
+        self.typed = b""
+        """Taken from the one and not yet by the other."""
+        self.last = False
+        """After `typed` the input ends."""
 
     def file(self, name: str, flags: int) -> int:
         return os.open(f"{self.folder}/{name}", flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -143,6 +157,19 @@ class Supervisor:
             return False
         if os.path.exists(f"{self.folder}/began"):  # noqa: PTH110
             return False
+        try:
+            self.prepare()
+        except OSError as error:
+            # A name where content may find no space; a link's target needs none of its own.
+            with contextlib.suppress(OSError):
+                os.symlink(str(error.errno), f"{self.folder}/problem")  # noqa: PTH211
+            return False
+        return True
+
+    def prepare(self) -> None:
+        with open(f"{self.folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
+            self.spec = json.load(file)
+        self.limit = self.spec["output_limit"]
         # What could fail for want of space comes before `began`; the exit file takes its space now,
         # so that a full disk cannot lose the outcome.
         self.exit = self.file("exit.new", os.O_WRONLY | os.O_TRUNC)
@@ -151,22 +178,27 @@ class Supervisor:
         self.marks = self.file("marks", os.O_WRONLY | os.O_TRUNC)
         self.began = self.file("began.new", os.O_WRONLY | os.O_TRUNC)
         os.write(self.began, b"%d\n" % os.getpid())
+        if self.spec["input"] != "none":
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(f"{self.folder}/input", 0o600)
+            # For both directions, so that it never ends however many senders come and go.
+            self.fifo = self.file("input", os.O_RDWR | os.O_NONBLOCK)
         os.rename(f"{self.folder}/began.new", f"{self.folder}/began")  # noqa: PTH104
-        return True
 
     def run(self) -> None:
-        with open(f"{self.folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
-            spec = json.load(file)
-        self.limit = spec["output_limit"]
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.listen()
         started = time.monotonic()
-        problem = self.start(spec)
+        try:
+            problem = self.start()
+        except OSError as error:  # no process or descriptor to be had
+            problem = error.errno or errno.EIO
         if problem:
             self.finish("unstarted", 0.0, 0, problem)
             return
-        reason = self.watch(started + spec["timeout"])
+        limit = self.spec["timeout"]
+        reason = self.watch(math.inf if limit is None else started + limit)
         seconds = time.monotonic() - started
         left = self.end(reason)
         self.finish(reason, seconds, left, 0)
@@ -187,29 +219,47 @@ class Supervisor:
     def on_stop(self, *_: object) -> None:
         self.stop = True
 
-    def start(self, spec: dict[str, object]) -> int:
-        """Fork and execute the command. Returns the errno of what went wrong, or 0."""
-        out, out_child = os.pipe()
-        err, err_child = os.pipe()
+    def start(self) -> int:
+        """Fork and execute the command. Returns the errno of what went wrong, or 0.
+        Raises OSError only as long as there is no process."""
+        if self.spec["input"] == "terminal":
+            out, given = terminal()
+            theirs = (given, given, given)
+            self.streams = {out: 1}
+            self.sink = os.dup(out)
+        else:
+            out, out_child = os.pipe()
+            err, err_child = os.pipe()
+            self.streams = {out: 1, err: 2}
+            if self.spec["input"] == "pipe":
+                given, self.sink = os.pipe()
+            else:
+                given = os.open("/dev/null", os.O_RDONLY)
+            theirs = (given, out_child, err_child)
         fault, fault_child = os.pipe()
         above = os.getpid()
         self.child = os.fork()
         if self.child == 0:
             try:
-                execute(spec, above, out_child, err_child)
+                execute(self.spec, above, theirs)
             except OSError as error:
                 os.write(fault_child, b"%d" % (error.errno or errno.EIO))
             finally:
                 os._exit(127)
-        os.write(self.began, b"%d\n" % self.child)
-        for fd in (out_child, err_child, fault_child):
+        with contextlib.suppress(OSError):
+            os.write(self.began, b"%d\n" % self.child)
+        os.close(fault_child)
+        # A terminal that nobody held open would fail to be read whenever no process has it.
+        for fd in theirs if self.spec["input"] != "terminal" else ():
             os.close(fd)
         problem = os.read(fault, 16)  # ends when the command has been executed
         os.close(fault)
-        for fd, stream in ((out, 1), (err, 2)):
+        for fd in self.streams:
             os.set_blocking(fd, False)
-            self.streams[fd] = stream
             self.poller.register(fd, select.POLLIN)
+        if self.sink >= 0:
+            os.set_blocking(self.sink, False)
+            self.poller.register(self.fifo, select.POLLIN)
         return int(problem) if problem else 0
 
     def watch(self, deadline: float) -> str:
@@ -230,10 +280,18 @@ class Supervisor:
                 with contextlib.suppress(BlockingIOError):
                     os.read(fd, 4096)
                 continue
+            if fd == self.fifo:
+                self.take()
+                continue
+            if fd == self.sink:
+                self.give()
+                continue
             try:
                 data = os.read(fd, CHUNK)
             except BlockingIOError:
                 continue
+            except OSError:  # a terminal that was hung up
+                data = b""
             if data:
                 self.store(self.streams[fd], data)
             else:
@@ -242,6 +300,39 @@ class Supervisor:
                 del self.streams[fd]
         self.reap()
         return bool(ready)
+
+    def take(self) -> None:
+        """Take some input, and no more before the command has it."""
+        try:
+            self.typed = os.read(self.fifo, INPUT_PIECE)
+        except BlockingIOError:
+            return
+        if self.spec["input"] == "pipe":
+            self.typed, end, _ = self.typed.partition(END_OF_INPUT)
+            self.last = bool(end)
+        self.poller.unregister(self.fifo)
+        self.poller.register(self.sink, select.POLLOUT)
+
+    def give(self) -> None:
+        try:
+            self.typed = self.typed[os.write(self.sink, self.typed) :] if self.typed else b""
+        except BlockingIOError:
+            return
+        except OSError:  # it reads no more
+            self.typed, self.last = b"", True
+        if not self.typed:
+            self.poller.unregister(self.sink)
+            if self.last:
+                self.close_input()
+            else:
+                self.poller.register(self.fifo, select.POLLIN)
+
+    def close_input(self) -> None:
+        for fd in (self.sink, self.fifo):
+            os.close(fd)
+        self.fifo = self.sink = -1
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.folder}/input")  # noqa: PTH108
 
     def reap(self) -> None:
         while True:
@@ -336,21 +427,37 @@ class Supervisor:
             "left": left,
             "errno": problem,
         }
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.folder}/input")  # noqa: PTH108
         os.pwrite(self.exit, json.dumps(outcome).encode(), 0)
         os.rename(f"{self.folder}/exit.new", f"{self.folder}/exit")  # noqa: PTH104
 
 
-def execute(spec: dict[str, object], above: int, out: int, err: int) -> None:
+def terminal() -> tuple[int, int]:
+    """A new one: our side, and the command's."""
+    import termios
+
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    modes = termios.tcgetattr(theirs)
+    modes[1] &= ~termios.ONLCR  # lines end as programs write them
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    return ours, theirs
+
+
+def execute(spec: dict[str, object], above: int, streams: tuple[int, int, int]) -> None:
     """In the child: become the command."""
     os.setsid()  # out of our group, so that `kill 0` does not reach us
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != above:
             os._exit(127)
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
+    for fd, given in enumerate(streams):
+        os.dup2(given, fd)
+    if spec["input"] == "terminal":
+        import termios
+
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.set_wakeup_fd(-1)
     for number in (
         signal.SIGINT,
@@ -398,7 +505,10 @@ def launch() -> None:
         for folder in folders:
             # A stop sent at once must find the supervisor ready for it.
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:
+                pid = -(error.errno or errno.EAGAIN)
             if pid == 0:
                 supervise(os.fsdecode(folder))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))

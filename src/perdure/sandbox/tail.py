@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -18,9 +19,12 @@ _NAMES: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 
 
 class Tail:
-    def __init__(self, folder: Path, show: Callable[[Stream, str], None]) -> None:
+    def __init__(
+        self, folder: Path, show: Callable[[Stream, str], None], *, after: int = 0
+    ) -> None:
+        """`after`: byte of the output to begin at."""
         self._folder, self._show = folder, show
-        self._at = 0
+        self._at = after
         self._marks: list[tuple[int, Stream]] = []
         self._marks_read = 0
         self._mark = -1
@@ -28,11 +32,12 @@ class Tail:
         self._decoders: dict[Stream, codecs.IncrementalDecoder] = {}
 
     def pump(self, *, last: bool = False) -> None:
-        """Show what was written since; with `last`, all of it, as far as it is shown at all."""
-        try:
-            size = (self._folder / "output").stat().st_size
-        except OSError:
-            return
+        """Show what was written since; with `last`, all of it, as far as it is shown at all. What
+        cannot be read now, for want of a descriptor, is shown the next time."""
+        with contextlib.suppress(OSError):
+            self._pump((self._folder / "output").stat().st_size, last)
+
+    def _pump(self, size: int, last: bool) -> None:
         if size <= self._at:
             return
         self._read_marks()
@@ -68,12 +73,9 @@ class Tail:
         self._at = max(end, self._at)
 
     def _read_marks(self) -> None:
-        try:
-            with (self._folder / "marks").open("rb") as file:
-                file.seek(self._marks_read)
-                data = file.read()
-        except OSError:
-            return
+        with (self._folder / "marks").open("rb") as file:
+            file.seek(self._marks_read)
+            data = file.read()
         whole = len(data) // 9 * 9
         for i in range(0, whole, 9):
             stream = _NAMES.get(data[i + 8], "stdout")

@@ -17,6 +17,7 @@ from perdure.kernel.events import (
     ApprovalId,
     ApprovalScope,
     ArtifactId,
+    DeliveryId,
     Image,
     Json,
     MessageId,
@@ -25,6 +26,7 @@ from perdure.kernel.events import (
     Record,
     SessionId,
 )
+from perdure.outbox import Letter
 from perdure.runtime.views import (
     Accepted,
     AgentView,
@@ -56,6 +58,7 @@ class RuntimeApi(Protocol):
         source: str = "api",
         sender: str = "",
         key: str = "",
+        deliver: str = "",
     ) -> Accepted:
         """Returns once the message is on disk (D1). A known `key` returns the first receipt."""
 
@@ -110,6 +113,12 @@ class RuntimeApi(Protocol):
         self, session: SessionId, key: str, answer: Literal["happened", "again"], by: str = "owner"
     ) -> Accepted:
         """Say what became of a call in doubt. Raises NotFound when it is in none."""
+
+    async def letters(self) -> list[Letter]:
+        """Answers that have not arrived at their channel; oldest first."""
+
+    async def redeliver(self, delivery: DeliveryId, by: str = "owner") -> None:
+        """Send a dead letter again. Raises NotFound, or Conflict when it is on its way."""
 
     async def resume(self, session: SessionId) -> SessionView:
         """Let a held session go on. Raises Conflict when it is not held."""

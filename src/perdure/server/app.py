@@ -29,6 +29,7 @@ TAGS = [
     {"name": "messages", "description": "Say something, and hear what came of it."},
     {"name": "events", "description": "Everything that happens in a session, past and live."},
     {"name": "approvals", "description": "What waits for the owner's answer."},
+    {"name": "outbox", "description": "Answers on their way out, and dead letters."},
     {"name": "doubts", "description": "Calls of which a crash left unknown whether they happened."},
     {"name": "admin", "description": "The server itself."},
 ]

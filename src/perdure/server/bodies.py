@@ -20,6 +20,7 @@ from perdure.kernel.events import (
     Record,
     TurnEndReason,
 )
+from perdure.outbox import Letter
 from perdure.runtime.views import AgentView, OpenApproval, OpenDoubt, SessionView
 
 from .problems import Fault, Refusal
@@ -87,6 +88,8 @@ class PostMessage(_Body, frozen=True, kw_only=True):
     ) = UNSET
     mode: MessageMode = "steer"
     sender: Line = ""
+    deliver: Line = ""
+    """Channel of the outbox, as perdure.yaml names it, that the answer is to be sent to as well."""
 
 
 class Stop(_Body, frozen=True, kw_only=True):
@@ -138,6 +141,10 @@ class ApprovalList(msgspec.Struct, frozen=True, kw_only=True):
 
 class DoubtList(msgspec.Struct, frozen=True, kw_only=True):
     doubts: tuple[OpenDoubt, ...]
+
+
+class LetterList(msgspec.Struct, frozen=True, kw_only=True):
+    letters: tuple[Letter, ...]
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,6 +55,7 @@ _RECORDS: tuple[Any, ...] = (
     bodies.SessionList,
     bodies.ApprovalList,
     bodies.DoubtList,
+    bodies.LetterList,
     bodies.EventPage,
     bodies.Waited,
     bodies.Decided,

@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 VERSION = 1
 """Of the schema, in SQLite's user_version; another one is thrown away and made again."""
+WHOLE = 0x50657264
+"""SQLite's application_id once the index has been filled from the logs: until then some sessions may be
+missing, also for the processes that come after this one."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes."""
 
@@ -63,7 +66,8 @@ class Index:
 
     @property
     def incomplete(self) -> bool:
-        """The file had to be made: `rebuild` should be called with all sessions there are."""
+        """The file had to be made, by this process or by one before it that did not get to fill it:
+        `rebuild` should be called with all sessions there are."""
         with self._guard:
             self._do(lambda db: None)
             return self._incomplete
@@ -102,6 +106,7 @@ class Index:
             try:
                 db.execute(_sql()["clear"])
                 db.executemany(_sql()["upsert"], map(msgspec.to_builtins, rows))
+                db.execute(f"PRAGMA application_id = {WHOLE}")
                 db.execute("COMMIT")
             except BaseException:
                 db.execute("ROLLBACK")
@@ -159,10 +164,10 @@ class Index:
                 db.executescript(
                     f"BEGIN IMMEDIATE; {_sql()['schema']} PRAGMA user_version = {VERSION}; COMMIT;"
                 )
+            self._incomplete = db.execute("PRAGMA application_id").fetchone()[0] != WHOLE
         except BaseException:
             db.close()
             raise
-        self._incomplete = self._incomplete or fresh
         self._connection = db
         return db
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +26,7 @@ from .export import ExportFormat, write_json, write_markdown
 from .failure import storage_error
 from .log import FileSessionLog, open_log
 from .paths import SessionFiles, session_id
-from .reader import Survey, damaged, read_lines, read_records, survey
+from .reader import Anchor, Survey, damaged, read_lines, read_records, survey
 from .snapshot import Snapshot, read_snapshot, write_snapshot
 from .unfinished import Unfinished
 from .verify import Report, verify
@@ -45,9 +45,12 @@ class OpenedSession:
     snapshot: Snapshot | None = None
     """The last one, if it fits the log; go on with `log.read(after=snapshot.seq)`."""
 
-    async def write_snapshot(self, payload: bytes) -> None:
-        """Keep what the log folds to as of now, i.e. up to `log.last`. Raises StorageError."""
-        anchor = self.log.anchor
+    def write_snapshot(self, payload: bytes) -> Coroutine[None, None, None]:
+        """Keep what the log folds to as of this call, i.e. up to `log.last`; what is appended before
+        the result is awaited is not covered. Raises StorageError."""
+        return self._write_snapshot(self.log.anchor, payload)
+
+    async def _write_snapshot(self, anchor: Anchor, payload: bytes) -> None:
         disk, files = self.log.disk, self.log.files
         try:
             await asyncio.to_thread(write_snapshot, disk, files, anchor, payload)

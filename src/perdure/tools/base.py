@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -95,6 +95,97 @@ class CommandOutcome(Protocol):
     def error(self) -> str: ...
 
 
+class Process(Protocol):
+    """A background process as it was when looked at."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def terminal(self) -> bool: ...
+
+    @property
+    def state(self) -> Literal["running", "exited", "stopped", "lost", "unstarted"]:
+        """As for CommandOutcome."""
+
+    @property
+    def exit_code(self) -> int | None: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def output(self) -> Path: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes in `output`."""
+
+    @property
+    def dropped(self) -> int: ...
+
+    @property
+    def left(self) -> int: ...
+
+    @property
+    def error(self) -> str: ...
+
+
+P = TypeVar("P", bound=Process)
+
+
+class Processes(Protocol[P]):
+    """Commands that outlive the call that started them, and this process."""
+
+    async def start(
+        self,
+        session: str,
+        command: str,
+        *,
+        key: str,
+        cwd: Path,
+        name: str = "",
+        notify: str = "",
+        terminal: bool = False,
+    ) -> P:
+        """Start one, or return the one that was started under this key. `notify`: `end`, or a pattern in
+        its output, of which the session is told. Raises Conflict when too many are running, OSError."""
+
+    async def all(self, session: str) -> Sequence[P]:
+        """Oldest first, ended ones included."""
+
+    async def find(self, session: str, name: str) -> P:
+        """By its id or name. Raises NotFound."""
+
+    async def wait(
+        self,
+        process: P,
+        seconds: float,
+        *,
+        until: str = "",
+        after: int = 0,
+        show: Callable[[Stream, str], None] | None = None,
+    ) -> tuple[P, bool]:
+        """Wait for its end, or until the output from byte `after` on matches a pattern. What it is then,
+        and whether it matched. Cancelling leaves it alone. Raises InvalidInput for the pattern."""
+
+    async def unseen(self, process: P, *, key: str, advance: bool = True) -> tuple[int, int]:
+        """The part of its output that its session has not read: from byte, to byte; with `advance` it
+        has now. The same again for the same call."""
+
+    async def send(self, process: P, text: str) -> None:
+        """Write to its input. Raises Conflict when it does not take it."""
+
+    async def stop(self, process: P) -> P:
+        """End it with everything below it."""
+
+
 class Commands(Protocol):
     """Runs commands under supervision: at most once per key, surviving this process."""
 
@@ -113,11 +204,21 @@ class Commands(Protocol):
         started under this key, if it did. Raises Conflict for a key that was used before, OSError when
         nothing could be started. On cancellation the whole process tree is gone before it is raised."""
 
+    @property
+    def background(self) -> Processes[Any]:
+        """Those that go on after their call."""
+
     def known(self, key: str) -> bool:
         """Has a command been claimed under this key?"""
 
     def forget(self, key: str) -> None:
         """Its result is on record: what was kept of it may go."""
+
+    def release(self, prefix: str = "") -> None:
+        """From now on a cancelled `run` under a key that begins so leaves its command running."""
+
+    def hold(self, prefix: str) -> None:
+        """Takes a `release` back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,6 +292,9 @@ class Tool(BaseModel):
     """After a crash in the middle. None: rerun what only reads or is idempotent, else in doubt."""
     time_limit: ClassVar[float | None] = 600.0
     """Seconds until it is cancelled. None: it keeps its own."""
+    cooperative: ClassVar[bool] = False
+    """`execute` never blocks and computes for milliseconds at most: it may run on the event loop that all
+    sessions share. Otherwise it runs in a thread, on a loop of that thread's own."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -228,6 +332,10 @@ class Tool(BaseModel):
         if cls.recovery is not None:
             return cls.recovery
         return "rerun" if cls.idempotent or cls.only_reads() else "doubt"
+
+    def acts(self) -> frozenset[Effect]:
+        """The effects of this very call, where its arguments tell; never more than `effects`."""
+        return type(self).effects
 
     def touches(self, workdir: Path) -> Sequence[Touch]:
         """Paths this call works on, for the policy. Raises ValueError for an impossible one."""

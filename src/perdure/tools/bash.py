@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
 
 from .base import CommandOutcome, Tool, ToolContext, failed
@@ -42,6 +43,7 @@ class Bash(Tool):
     effects = frozenset({"reads", "writes", "network"})
     recovery = "rejoin"
     time_limit = None  # its supervisor keeps it
+    cooperative = True
 
     command: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND)]
     timeout: Annotated[int, Field(ge=1, le=MAX_SECONDS, description="Seconds")] = DEFAULT_SECONDS
@@ -53,10 +55,7 @@ class Bash(Tool):
         return self.command
 
     def binding(self, workdir: Path) -> bytes:
-        """The programs and scripts it names, by place and content: what was approved is what runs."""
-        words = re.split(r"[\s;&|()<>'\"`]+", self.command)[:MAX_WORDS]
-        parts = [_program(word, workdir) for word in dict.fromkeys(words) if word]
-        return b"".join(parts)
+        return programs(self.command, workdir)
 
     async def execute(self, context: ToolContext) -> ToolResult:
         command = self.command
@@ -75,33 +74,29 @@ class Bash(Tool):
             )
         except OSError as error:
             return failed(f"The command could not be started: {error.strerror or error}.")
-        return await asyncio.to_thread(report, outcome, context, self.timeout)
+        try:
+            return await asyncio.to_thread(report, outcome, context, self.timeout)
+        except RuntimeError:  # no thread to be had; what it came to must not be lost for that
+            return report(outcome, context, self.timeout)
+
+
+def programs(command: str, workdir: Path) -> bytes:
+    """Those that a command names, and scripts, by place and content: what was approved is what runs."""
+    words = re.split(r"[\s;&|()<>'\"`]+", command)[:MAX_WORDS]
+    return b"".join(_program(word, workdir) for word in dict.fromkeys(words) if word)
 
 
 def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> ToolResult:
     """What a command came to. Blocking: run in a thread."""
-    limit = context.max_result_chars
     artifact: ArtifactId | None = None
     text = ""
-    if outcome.size:
-        head, tail = ends(outcome.output, outcome.size, limit)
-        binary = b"\0" in head
-        if tail is not None or binary:
-            artifact = context.artifacts.put_file(outcome.output, ".txt")
-        if binary:
-            text = f"[binary output, {outcome.size:,} bytes, kept as artifact:{artifact}]"
-        elif tail is None:
-            text = plain(head.decode("utf-8", "replace"))
-        else:
-            text = join_cut(
-                plain(head.decode("utf-8", "replace")),
-                plain(tail.decode("utf-8", "replace")),
-                outcome.lines,
-                outcome.size,
-                str(artifact),
-            )
     status, verdict = _verdict(outcome, timeout)
     notes = [verdict] if verdict else []
+    if outcome.size:
+        try:
+            text, artifact = _output(outcome, context)
+        except (OSError, PerdureError) as error:  # how it ended is known all the same
+            notes.append(f"{outcome.size:,} bytes of output could not be kept: {error}")
     if outcome.dropped:
         notes.append(f"{outcome.dropped:,} bytes of output beyond the limit were not kept")
     if outcome.left:
@@ -120,6 +115,24 @@ def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> Too
         lines=outcome.lines,
     )
     return ToolResult(status=status, parts=result.parts, data=result.data, artifact=artifact)
+
+
+def _output(outcome: CommandOutcome, context: ToolContext) -> tuple[str, ArtifactId | None]:
+    """What a model sees of it, and where all of it is if that is not all. Raises OSError, StorageError."""
+    head, tail = ends(outcome.output, outcome.size, context.max_result_chars)
+    if tail is None and b"\0" not in head:
+        return plain(head.decode("utf-8", "replace")), None
+    artifact = context.artifacts.put_file(outcome.output, ".txt")
+    if b"\0" in head or tail is None:
+        return f"[binary output, {outcome.size:,} bytes, kept as artifact:{artifact}]", artifact
+    text = join_cut(
+        plain(head.decode("utf-8", "replace")),
+        plain(tail.decode("utf-8", "replace")),
+        outcome.lines,
+        outcome.size,
+        str(artifact),
+    )
+    return text, artifact
 
 
 def _verdict(outcome: CommandOutcome, timeout: float) -> tuple[ResultStatus, str]:

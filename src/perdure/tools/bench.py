@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from perdure.kernel.errors import PerdureError
@@ -106,11 +106,13 @@ class Prepared:
     @property
     def effects(self) -> tuple[str, ...]:
         """Sorted; empty when it only reads."""
-        return () if self.tool.only_reads() else tuple(sorted(self.tool.effects))
+        acts = self.tool.acts()
+        return () if acts <= {"reads"} else tuple(sorted(acts))
 
     @property
     def parallel(self) -> bool:
-        return self.tool.runs_parallel()
+        parallel = self.tool.parallel
+        return not self.effects if parallel is None else parallel
 
     @property
     def command(self) -> str | None:
@@ -147,19 +149,32 @@ class Prepared:
         limit: asyncio.Timeout | None = None
         try:
             if tool.time_limit is None:
-                result = await tool.execute(context)
+                result = await self._execute(context)
             else:
                 limit = asyncio.timeout(tool.time_limit)
                 async with limit:
-                    result = await tool.execute(context)
+                    result = await self._execute(context)
             return self._fit(result)
         except PerdureError as error:
             return failed(_clean(f"{tool.name}: {error}"))
-        except Exception as error:  # the boundary where a tool's failure becomes its result
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the boundary where a tool's failure becomes its result
             if limit is not None and limit.expired():
                 text = f"{tool.name} did not finish within {tool.time_limit:g} s and was cancelled."
                 return failed(text, "timeout")
             return failed(f"{tool.name} failed: {_raised(error)}")
+
+    async def _execute(self, context: ToolContext) -> ToolResult:
+        tool = self.tool
+        if tool.cooperative:
+            return await tool.execute(context)
+
+        async def work(emit: Callable[[AnyDelta], None]) -> ToolResult:
+            return await tool.execute(replace(context, emit=emit))
+
+        return await self.bench.toolbox.isolation.run(tool.name, work, context.emit)
 
     def _fit(self, result: ToolResult | str | None) -> ToolResult:
         """A result that can be stored, sent and read, whatever the tool returned."""

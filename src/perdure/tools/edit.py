@@ -23,6 +23,7 @@ class Edit(PathTool):
     name = "edit"
     effects = frozenset({"writes"})
     recovery = "rerun"  # the intent it leaves tells whether it has happened
+    cooperative = True
 
     old_string: str = Field(min_length=1)
     new_string: str

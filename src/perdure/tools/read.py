@@ -40,6 +40,7 @@ class Read(PathTool):
 
     name = "read"
     effects = frozenset({"reads"})
+    cooperative = True
 
     offset: Annotated[int, Field(ge=1, description="First line")] = 1
     limit: Annotated[int, Field(ge=1, description="Number of lines")] = PAGE_LINES

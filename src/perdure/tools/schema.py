@@ -17,7 +17,7 @@ from .base import Tool, failed
 SHOWN = 80
 """Characters of a wrong value that are repeated to the model."""
 
-_NOISE = ("title", "default", "additionalProperties")
+_NOISE = ("title", "default", "additionalProperties", "minLength", "maxLength")
 
 
 def tool_schema(tool: type[Tool]) -> ToolSchema:

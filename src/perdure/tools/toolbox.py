@@ -16,11 +16,13 @@ from perdure.kernel.prompt import ToolSchema
 from .base import Tool
 from .bash import Bash
 from .edit import Edit
+from .isolation import Isolation
+from .process import Process
 from .read import Read
 from .schema import tool_schema
 from .write import Write
 
-CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash)
+CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash, Process)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,8 @@ class Toolbox:
     core: Sequence[type[Tool]] = CORE_TOOLS
     folders: Sequence[Path] = ()
     """Each may hold `*.py` with classes deriving from Tool; a missing folder is an empty one."""
+    isolation: Isolation = field(default_factory=Isolation)
+    """Threads for those of its tools that may block."""
     _files: dict[Path, _File] = field(default_factory=dict)
     _tools: dict[str, type[Tool]] = field(default_factory=dict)
     _schemas: tuple[ToolSchema, ...] | None = None

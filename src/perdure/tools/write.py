@@ -20,6 +20,7 @@ class Write(PathTool):
     name = "write"
     effects = frozenset({"writes"})
     recovery = "rerun"  # the intent it leaves tells whether it has happened
+    cooperative = True
 
     content: str
 

@@ -26,6 +26,7 @@ class Request:
     model: str
     session: str | None
     workdir: str
+    deliver: str
     as_json: bool
     quiet: bool
 
@@ -75,6 +76,7 @@ def run(
     model: str,
     session: str | None,
     workdir: str,
+    deliver: str,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -97,6 +99,7 @@ def run(
         model=model,
         session=session,
         workdir=str(Path(workdir).resolve()),
+        deliver=deliver,
         as_json=as_json,
         quiet=quiet or as_json,
     )
@@ -143,7 +146,12 @@ async def _run(place: Place, request: Request) -> int:
             )
         key = message_key()
         accepted = await link.call(
-            lambda c: c.send(view.id, [{"type": "text", "text": request.text}], key=key)
+            lambda c: c.send(
+                view.id,
+                [{"type": "text", "text": request.text}],
+                key=key,
+                deliver=request.deliver,
+            )
         )
         outcome = Outcome(session=view.id, message=accepted.message)
         try:

@@ -76,7 +76,13 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
         session = SessionId(id)
         parts = await _parts(runtime, session, body)
         accepted = await runtime.submit(
-            session, parts, mode=body.mode, source="api", sender=body.sender, key=key
+            session,
+            parts,
+            mode=body.mode,
+            source="api",
+            sender=body.sender,
+            deliver=body.deliver,
+            key=key,
         )
         if not wait:
             return answer(accepted, 202)

@@ -1,0 +1,134 @@
+"""Claims: the folder that says what is to be run, made by whoever asks first under a key."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .launcher import Launcher
+from .supervisor import MARKER
+
+LONG_COMMAND = 100_000
+"""Bytes beyond which a command is passed in a file: systems limit the length of an argument."""
+
+Input = Literal["none", "pipe", "terminal"]
+"""What a command reads from: nothing, what is sent to it, or a terminal that is typed into."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    root: Path
+    environment: Mapping[str, str]
+    """What commands see."""
+    boot: str
+    """Id of this run of the machine."""
+    output_limit: int
+    """Bytes of output kept per command."""
+
+    def make(
+        self,
+        folder: Path,
+        command: str | Sequence[str],
+        cwd: Path,
+        *,
+        timeout: float | None,
+        env: Mapping[str, str] | None = None,
+        input: Input = "none",
+        marker: str = "",
+        about: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Make the folder with what is to be run in it. False: it was there. `marker` is found in the
+        environment of all that belongs to the command, by default the folder's name. `about`: kept in
+        the spec for who lists it. Raises OSError, after which there is no claim."""
+        fresh = True
+        try:
+            folder.mkdir(mode=0o700)
+        except FileNotFoundError:
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            fresh = False
+        if (folder / "spec").exists():
+            return fresh
+        spec = {
+            "argv": self._argv(command, folder),
+            "cwd": os.fspath(cwd),
+            "env": {
+                **self.environment,
+                **(env or {}),
+                "PWD": os.fspath(cwd),
+                MARKER: marker or folder.name,
+            },
+            "timeout": timeout,
+            "output_limit": self.output_limit,
+            "input": input,
+            "boot": self.boot,
+            "created": time.time(),
+            "about": dict(about or {}),
+        }
+        new = folder / f"spec.{os.getpid()}"  # of two who claim at once, both may write it
+        try:
+            new.write_text(json.dumps(spec), encoding="utf-8")
+            new.rename(folder / "spec")
+        except OSError:
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return fresh
+
+    def _argv(self, command: str | Sequence[str], folder: Path) -> list[str]:
+        if not isinstance(command, str):
+            return list(command)
+        path = self.environment["PATH"]
+        shell = shutil.which("bash", path=path) or shutil.which("sh", path=path) or "/bin/sh"
+        if len(data := command.encode("utf-8", "replace")) <= LONG_COMMAND:
+            return [shell, "-c", data.decode()]
+        script = folder / "command"
+        script.write_bytes(data)
+        return [shell, os.fspath(script)]
+
+
+def launch(launcher: Launcher, folder: Path) -> int | None:
+    """Start the supervisor of a claim; its process id, or None if one has begun that we do not know.
+    Raises OSError when none could be started, and then none ever will: the claim is gone."""
+    try:
+        return launcher.launch(folder)
+    except OSError:
+        # An answer that did not come does not mean that nothing was started.
+        if revoke(folder):
+            raise
+        return None
+
+
+def revoke(folder: Path) -> bool:
+    """Take a claim back before a supervisor has it. False: one has."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        fd = -1  # neither space nor descriptor for a lock
+    try:
+        if fd >= 0:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / "began").exists():
+            return False
+        # Invariant: without its folder a supervisor that was late to the lock begins nothing.
+        gone = folder.with_name(f".{folder.name}.revoked")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+    return True

@@ -56,6 +56,12 @@ class World:
         turn = TurnId(f"t_{self._turns}")
         return self.store.take(session, self.work, turn=turn, seq=seq or self._turns, **more)
 
+    def skip(self) -> None:
+        """Another process may have used some ids and turns."""
+        self.ids.new("c")
+        self._turns += 10
+        self.ids._last += 10
+
     def objects(self) -> set[str]:
         return {
             p.parent.name + p.name for p in (self.root / "objects").glob("??/*") if p.is_file()

@@ -64,6 +64,7 @@ _CODES = {"done": DONE, "approval": NEEDS_APPROVAL, "stopped": STOPPED, "interru
     default=".",
     help="The folder the agent works in. Default: this one.",
 )
+@click.option("--deliver", metavar="NAME", default="", help="Also send the answer to this outbox.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object with all there is to know."
 )

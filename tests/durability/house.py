@@ -78,6 +78,7 @@ class House:
         self.disk = FaultyDisk()
         self.outside = Outside(lambda key: self.is_stored(b'"key":"%b"' % key))
         self.ids, self.clock = Counted(), StillClock()
+        self.loop.time = lambda: self.clock.time  # type: ignore[method-assign]
         self.watched: dict[SessionId, dict[int, Record]] = {}
         """What watchers were shown."""
         self._watchers: dict[SessionId, asyncio.Task[None]] = {}

@@ -36,7 +36,7 @@ class Outside:
         """Key to `running`, `exited`, `stopped` or `lost`."""
         self.failed: Counter[str] = Counter()
         self.boot = 1
-        self._doors: set[asyncio.Event] = set()
+        self._doors: dict[asyncio.Event, None] = {}
         """What hangs until `go_on`."""
         self.tools = self._tools()
 
@@ -45,7 +45,7 @@ class Outside:
         for key, how in self.commands.items():
             if how == "running":
                 self.commands[key] = "exited"
-        for door in self._doors:
+        for door in list(self._doors):
             door.set()
 
     @property
@@ -63,11 +63,11 @@ class Outside:
     @contextmanager
     def _door(self) -> Iterator[asyncio.Event]:
         door = asyncio.Event()
-        self._doors.add(door)
+        self._doors[door] = None
         try:
             yield door
         finally:
-            self._doors.discard(door)
+            self._doors.pop(door, None)
 
     def happen(self, key: str) -> None:
         """An effect. D2: the intent is on disk by now."""

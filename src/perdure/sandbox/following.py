@@ -21,6 +21,8 @@ from .tree import kill_all
 
 STOPPING = 0.6
 """Seconds a supervisor gets to end everything before we do."""
+DYING = 0.2
+"""Seconds that a killed supervisor takes at most to let go of its lock."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +204,8 @@ class Following:
             while loop.time() < until:
                 if await ended.within(0.02):
                     return
-        await aside(kill_all, supervisor, self._leader(), self.marker())
+            await aside(kill_all, supervisor, self._leader(), self.marker())
+            await ended.within(DYING)
 
 
 def _measure(path: Path) -> tuple[int, int]:

@@ -194,9 +194,12 @@ def _attached(pid: int, arguments: list[str]) -> Iterator[None]:
             time.sleep(0.01)
         yield
     finally:
-        if tracer.poll() is None:
-            tracer.send_signal(signal.SIGINT)
-        tracer.communicate(timeout=10)
+        tracer.send_signal(signal.SIGINT)
+        try:
+            tracer.communicate(timeout=2)
+        except subprocess.TimeoutExpired:  # what it traced was killed under its hands
+            tracer.kill()
+            tracer.communicate()
 
 
 def _traced(pid: int, tracer: int) -> bool:

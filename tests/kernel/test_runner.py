@@ -465,3 +465,85 @@ async def test_a_slow_result_of_one_read_does_not_hold_back_the_record_of_anothe
     assert [r.call for r in result.results] == ["r1", "r2"]  # type: ignore[union-attr]
     assert isinstance(bench.context.items[1], AssistantItem)
     assert isinstance(result.results[0], CallResult)  # type: ignore[union-attr]
+
+
+async def test_a_stop_before_the_turn_began_stops_it() -> None:
+    bench = Bench(model := FakeModel([say("never")]))
+    await bench.say("go")
+    assert await bench.inbox.stop(by="owner", reason="")
+    await bench.runner.run()
+    assert bench.events(TurnEnded)[0].reason == "stopped"
+    assert not model.prompts
+    await bench.say("now")
+    await bench.runner.run()
+    assert bench.events(TurnEnded)[1].reason == "done"
+
+
+async def test_what_was_said_before_a_stop_is_stopped_too_and_what_comes_later_is_answered() -> (
+    None
+):
+    bench = Bench(FakeModel([say("", call("c1", "slow")), say("answered")]))
+    await bench.say("go")
+    task = asyncio.ensure_future(bench.runner.run())
+    await bench.gate.started.wait()
+    await bench.say("and this")
+    await bench.inbox.stop(by="owner", reason="")
+    await bench.say("but this")
+    bench.runner.wake(interrupt=True)
+    await task
+    assert [e.reason for e in bench.events(TurnEnded)] == ["stopped", "done"]
+    first, second = bench.events(TurnStarted)
+    assert len(bench.events(MessagesTaken)) == 1 and len(second.messages) == 1
+
+
+class Slow(Hooked):
+    """One point's hook never answers."""
+
+    def __init__(self, point: str) -> None:
+        super().__init__(**{point: None})
+        self.asked = asyncio.Event()
+
+    async def fire(self, point, value):  # type: ignore[no-untyped-def]
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    "point", ["before_model", "on_model_response", "before_tool", "on_tool_call", "on_tool_result"]
+)
+async def test_a_stop_does_not_wait_for_a_hook(point: str) -> None:
+    hooks = Slow(point)
+    bench = Bench(FakeModel([say("", call("c1", "pay")), say("never")]), hooks=hooks)
+    await bench.say("go")
+    task = asyncio.ensure_future(bench.runner.run())
+    await hooks.asked.wait()
+    await bench.inbox.stop(by="owner", reason="")
+    bench.runner.wake(interrupt=True)
+    await asyncio.wait_for(task, 5)
+    assert bench.events(TurnEnded)[0].reason == "stopped"
+    finished = [e.result.status for e in bench.events(ToolFinished)]
+    expected = {
+        "before_tool": ["interrupted"],
+        "on_tool_call": ["interrupted"],
+        "on_tool_result": ["ok"],
+    }
+    assert finished == expected.get(point, [])
+
+
+async def test_a_reply_that_a_hook_keeps_back_was_paid_all_the_same() -> None:
+    dear = Reply(model="m", parts=(Text(text="x"),), stop="end", cost_usd=0.5, usage=Usage(input=9))
+    bench = Bench(
+        FakeModel([dear]), hooks=Hooked(on_model_response=lambda r: HookOutcome(r, block="no"))
+    )
+    await bench.say("go")
+    await bench.runner.run()
+    assert bench.state.cost_usd == 0.5 and bench.state.usage.input == 9
+    assert bench.events(ModelFailed)[0].request == bench.events(ModelRequested)[0].request
+
+
+async def test_a_duplicate_gets_the_receipt_of_the_first() -> None:
+    bench = Bench(FakeModel([say("ok")]))
+    first = await bench.say("hi", key="k")
+    await bench.runner.run()
+    again = await bench.say("hi", key="k")
+    assert (again.message, again.seq, again.duplicate) == (first.message, first.seq, True)

@@ -128,7 +128,7 @@ class FakeRuntime:
     ) -> Accepted:
         found = self._find(session)
         if key in found.state.keys:
-            known = found.state.keys[key]
+            known = found.state.keys[key][0]
             return Accepted(message=known, seq=found.state.seq, duplicate=True)
         message = MessageId(self._id("m"))
         seq = self.happens(

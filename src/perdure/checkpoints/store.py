@@ -210,10 +210,11 @@ class Checkpoints:
 
     def fork(self, parent: SessionId, session: SessionId, at: int) -> None:
         """Give a fork its parent's checkpoints up to the record `at`."""
-        with self._working(changing=False):
-            for checkpoint in self.list(parent):
-                if checkpoint.kind == "turn" and checkpoint.seq <= at:
-                    self._manifests.write(msgspec.structs.replace(checkpoint, session=session))
+        mine = [one for one in self.list(parent) if one.kind == "turn" and one.seq <= at]
+        if mine:
+            with self._working(changing=False):
+                for one in mine:
+                    self._manifests.write(msgspec.structs.replace(one, session=session))
 
     def forget(self, session: SessionId) -> None:
         """The session was deleted."""

@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approvals": ("approvals", "See what waits for your approval, and answer."),
     "outbox": ("outbox", "See answers that have not arrived, and send them again."),
     "doubts": ("doubts", "See and settle calls that a crash left in doubt."),
+    "rewind": ("rewind", "Go back to before a turn: files, conversation, or both."),
+    "backup": ("backup", "Copy the workspace, check a copy, restore one."),
     "context": ("context", "Show what a model call contained."),
     "login": ("login", "Store a model provider's key, encrypted."),
     "completions": ("completions", "Print a shell's completion script."),

@@ -38,6 +38,8 @@ from perdure.runtime.views import (
 if TYPE_CHECKING:
     import aiohttp
 
+    from perdure.checkpoints import Changes, Checkpoint, Restored
+
 T = TypeVar("T")
 _records = msgspec.json.Decoder(Record)
 _deltas = msgspec.json.Decoder(AnyDelta)
@@ -276,6 +278,26 @@ class Client:
 
     async def resume(self, session: str) -> SessionView:
         return _one(await self._call("POST", f"/sessions/{session}/resume"), SessionView)
+
+    # Checkpoints --------------------------------------------------------------------------------
+
+    async def checkpoints(self, session: str) -> list[Checkpoint]:
+        from perdure.checkpoints import Checkpoint
+
+        data = await self._call("GET", f"/sessions/{session}/checkpoints")
+        return _list(data, "checkpoints", Checkpoint)
+
+    async def checkpoint_changes(self, session: str, checkpoint: str) -> Changes:
+        from perdure.checkpoints import Changes
+
+        path = f"/sessions/{session}/checkpoints/{checkpoint}/changes"
+        return _one(await self._call("GET", path), Changes)
+
+    async def restore_checkpoint(self, session: str, checkpoint: str) -> Restored:
+        from perdure.checkpoints import Restored
+
+        path = f"/sessions/{session}/checkpoints/{checkpoint}/restore"
+        return _one(await self._call("POST", path), Restored)
 
     # The server itself --------------------------------------------------------------------------
 

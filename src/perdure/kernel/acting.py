@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from .desk import Desk, told
+from .desk import Desk, shown, told
 from .events import CallId, ResultStatus, ToolCall, ToolFinished, ToolResult, ToolStarted
 from .ports import Allow, Ask, Refuse
 from .prompt import CallResult
 from .state import Call
-
-ARGUMENTS_SHOWN = 500
-"""Characters of a call's arguments in a notice."""
 
 
 class Acting:
@@ -59,7 +56,7 @@ class Acting:
             return permit
         wanted = self._calls.get(id_, call.call)
         if id_ not in self._calls and desk.hooks.wants("before_tool"):
-            outcome = await desk.hooks.fire("before_tool", wanted)
+            outcome = await desk.interruptible(desk.hooks.fire("before_tool", wanted))
             desk.record(outcome.acts)
             if outcome.block:
                 self._finish(wanted, told("denied", f"Blocked by a hook: {outcome.block}"))
@@ -120,7 +117,8 @@ class Acting:
         turn = desk.journal.state.turn
         if desk.checkpointer is None or turn is None or turn.checkpointed:
             return
-        taken = await desk.checkpointer.take(turn.turn, desk.journal.state.seq)
+        work = desk.checkpointer.take(turn.turn, desk.journal.state.seq)
+        taken = await desk.interruptible(work)
         if taken is not None:
             desk.journal.append(taken)
 
@@ -149,15 +147,23 @@ class Acting:
                 self._finish(call, told("interrupted", text), began)
                 await desk.journal.commit()
             raise
-        if desk.hooks.wants("on_tool_result"):
-            seen = CallResult(call=call.id, tool=call.name, seq=0, result=result)
-            outcome = await desk.hooks.fire("on_tool_result", seen)
-            desk.record(outcome.acts)
-            result = outcome.value.result
-            if outcome.block:
-                result = told("denied", f"A hook withheld the result: {outcome.block}")
-        self._finish(call, result, began)
+        try:
+            result = await self._screened(call, result)
+        finally:  # what has happened is on record, even if the owner stops while a hook looks at it
+            self._finish(call, result, began)
         await desk.journal.commit()  # D2: outcome before use
+
+    async def _screened(self, call: ToolCall, result: ToolResult) -> ToolResult:
+        """The result, after the owner's hooks."""
+        desk = self._desk
+        if not desk.hooks.wants("on_tool_result"):
+            return result
+        seen = CallResult(call=call.id, tool=call.name, seq=0, result=result)
+        outcome = await desk.hooks.fire("on_tool_result", seen)
+        desk.record(outcome.acts)
+        if outcome.block:
+            return told("denied", f"A hook withheld the result: {outcome.block}")
+        return outcome.value.result
 
     def _finish(self, call: ToolCall, result: ToolResult, began: float | None = None) -> None:
         desk = self._desk
@@ -170,13 +176,10 @@ class Acting:
 
     def _in_doubt(self, call: Call, started: ToolStarted) -> None:
         """D4: an effect that was under way at the crash is never repeated silently."""
-        arguments = str(started.arguments or call.call.arguments)
-        shown = (
-            arguments if len(arguments) <= ARGUMENTS_SHOWN else f"{arguments[:ARGUMENTS_SHOWN]}…"
-        )
+        arguments = shown(started.arguments or call.call.arguments)
         when = f" at {call.started_at:%Y-%m-%d %H:%M:%S} UTC" if call.started_at else ""
         text = (
-            f"{started.tool} {shown}, begun{when}, was under way when the runtime stopped: it may or "
+            f"{started.tool} {arguments}, begun{when}, was under way when the runtime stopped: it may or "
             "may not have happened. Check before doing it again."
         )
         self._finish(call.call, told("in_doubt", text))

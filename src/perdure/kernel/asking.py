@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from . import retry
-from .desk import Desk, Setup
+from .desk import Desk, Interrupted, Setup
 from .errors import ModelError, PerdureError, StorageError
 from .events import (
     AnyDelta,
@@ -18,9 +17,10 @@ from .events import (
     ModelResponded,
     RequestId,
     TextDelta,
+    Usage,
 )
 from .ports import Emit, Model
-from .prompt import Prompt
+from .prompt import Prompt, Reply
 
 
 class Asking:
@@ -41,18 +41,21 @@ class Asking:
         assert turn is not None
         try:
             models = self._models()
+            events = desk.context.prepare(journal.state)
+        except StorageError:
+            raise
         except PerdureError as error:
             await self._refused(str(error), "")
             return
         model = models[min(turn.fallback, len(models) - 1)]
-        if events := desk.context.prepare(journal.state):
+        if events:
             journal.append(*events)
         if desk.context.wants_compaction(journal.state):
             await self.compact()
             return
         prompt = desk.context.prompt(journal.state, tools=tools)
         if desk.hooks.wants("before_model"):
-            outcome = await desk.hooks.fire("before_model", prompt)
+            outcome = await desk.interruptible(desk.hooks.fire("before_model", prompt))
             desk.record(outcome.acts)
             if outcome.block:
                 await self._refused(f"A hook blocked the model call: {outcome.block}", model.name)
@@ -78,11 +81,8 @@ class Asking:
         desk = self._desk
         began, heard = desk.clock.monotonic(), _Heard(desk.emit)
         try:
-            with desk.interruption.allowed():
-                reply = await model.call(prompt, request, heard)
-        except asyncio.CancelledError:
-            if not desk.interruption.happened():
-                raise
+            reply = await desk.interruptible(model.call(prompt, request, heard))
+        except Interrupted:
             desk.journal.append(ModelInterrupted(request=request, text=heard.text))
             return
         except ModelError as error:
@@ -90,10 +90,16 @@ class Asking:
             return
         again = ""
         if desk.hooks.wants("on_model_response"):
-            outcome = await desk.hooks.fire("on_model_response", reply)
+            try:
+                outcome = await desk.interruptible(desk.hooks.fire("on_model_response", reply))
+            except Interrupted:
+                cut = ModelInterrupted(request=request, usage=reply.usage, cost_usd=reply.cost_usd)
+                desk.journal.append(cut)
+                return
             desk.record(outcome.acts)
             if outcome.block:
-                await self._refused(f"A hook blocked the reply: {outcome.block}", model.name)
+                why = f"A hook blocked the reply: {outcome.block}"
+                await self._refused(why, model.name, request, reply)
                 return
             # A reply that a hook changed is no longer what the provider said: no native form.
             changed = outcome.value.parts != reply.parts
@@ -143,9 +149,18 @@ class Asking:
         desk.journal.append(failed)
         await desk.journal.commit()
 
-    async def _refused(self, why: str, model: str) -> None:
-        """The call cannot or must not be made; the turn will end with this."""
-        failed = ModelFailed(request=RequestId(""), model=model, kind="refused", message=why)
+    async def _refused(
+        self, why: str, model: str, request: RequestId | None = None, paid: Reply | None = None
+    ) -> None:
+        """The call cannot or must not be made, or its reply not be used: the turn ends with this."""
+        failed = ModelFailed(
+            request=request or RequestId(""),
+            model=model,
+            kind="refused",
+            message=why,
+            usage=paid.usage if paid else Usage(),
+            cost_usd=paid.cost_usd if paid else None,
+        )
         self._desk.journal.append(failed)
         await self._desk.journal.commit()
 
@@ -157,12 +172,11 @@ class Asking:
             turn = desk.journal.state.turn
             model = models[min(turn.fallback if turn else 0, len(models) - 1)]
             request = RequestId(desk.ids.new("r"))
-            with desk.interruption.allowed():
-                event = await desk.context.compact(desk.journal.state, model, request)
-        except asyncio.CancelledError:
-            if not desk.interruption.happened():
-                raise
-            event = CompactionFailed(reason="it was interrupted")
+            event = await desk.interruptible(
+                desk.context.compact(desk.journal.state, model, request)
+            )
+        except Interrupted:
+            event = CompactionFailed(reason="it was interrupted", interrupted=True)
         except StorageError:
             raise
         except PerdureError as error:

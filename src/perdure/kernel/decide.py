@@ -116,7 +116,9 @@ def decide(state: State, now: datetime) -> Step:
 
     # Invariant from here on: every call of the context has its one result (D3).
     if turn.stop:
-        return EndTurn("stopped")
+        # What was said before the stop belongs to the stopped turn; what came later has its own.
+        before = tuple(w.message for w in state.inbox if w.mode != "queue" and w.seq < turn.stop)
+        return TakeMessages(before) if before else EndTurn("stopped")
     if turn.failed:
         return EndTurn("failed", turn.failed)
     if not turn.limit and (steering := _steering(state.inbox)):

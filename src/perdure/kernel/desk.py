@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
+
+import msgspec
 
 from .events import (
     HookActed,
+    Json,
     Limits,
     NoticeAdded,
     ResultStatus,
@@ -19,6 +22,10 @@ from .events import (
 from .journal import Journal
 from .ports import Checkpointer, Clock, Context, Emit, Gate, Hooks, Ids, Model, Outbox
 
+T = TypeVar("T")
+
+ARGUMENTS_SHOWN = 500
+"""Characters of a call's arguments in a notice."""
 AGAIN_PER_TURN = 3
 """How often hooks may keep a turn from ending."""
 
@@ -66,6 +73,10 @@ class Interruption:
         return self.task.uncancel() == 0
 
 
+class Interrupted(Exception):
+    """The owner broke off what a step was waiting for: back to `decide`."""
+
+
 @dataclass(kw_only=True)
 class Desk:
     journal: Journal
@@ -85,6 +96,17 @@ class Desk:
     again: int = 0
     """How often hooks kept the present turn from ending."""
 
+    async def interruptible(self, work: Awaitable[T]) -> T:
+        """Wait for something that a stop, or an interrupting message, may break off. Raises
+        Interrupted then."""
+        try:
+            with self.interruption.allowed():
+                return await work
+        except asyncio.CancelledError:
+            if not self.interruption.happened():
+                raise
+            raise Interrupted from None
+
     def goes_on(self, text: str) -> bool:
         """A hook wants one more step: tell the model so, unless it had its share."""
         if not text or self.again >= AGAIN_PER_TURN:
@@ -99,6 +121,12 @@ class Desk:
     def record(self, acts: Sequence[HookActed]) -> None:
         if acts:
             self.journal.append(*acts)
+
+
+def shown(arguments: dict[str, Json]) -> str:
+    """A call's arguments, for a notice."""
+    text = msgspec.json.encode(arguments).decode()
+    return text if len(text) <= ARGUMENTS_SHOWN else f"{text[:ARGUMENTS_SHOWN]}…"
 
 
 def told(status: ResultStatus, text: str) -> ToolResult:

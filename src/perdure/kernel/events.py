@@ -267,6 +267,9 @@ class ModelFailed(Event, frozen=True, kw_only=True):
     message: str
     status: int | None = None
     partial: str = ""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    """Of a reply that was paid for and then kept back by a hook."""
     retry_at: datetime | None = None
     """When the next attempt is due; None with no `fallback`: the turn ends."""
     fallback: int | None = None
@@ -278,6 +281,9 @@ class ModelInterrupted(Event, frozen=True, kw_only=True):
 
     request: RequestId
     text: str = ""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    """Where the whole reply had come, and a hook was still looking at it."""
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True):
@@ -440,6 +446,9 @@ class CompactionFailed(Event, frozen=True, kw_only=True):
     """Nothing was changed."""
 
     reason: str
+    interrupted: bool = False
+    usage: Usage = Usage()
+    cost_usd: float | None = None
 
 
 class StopRequested(Event, frozen=True, kw_only=True):

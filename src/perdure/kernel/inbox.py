@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .desk import shown
 from .errors import Conflict, NotFound
 from .events import (
     ApprovalAnswer,
@@ -57,7 +58,7 @@ class Inbox:
         known = journal.state.keys.get(key) if key else None
         if known is not None:
             await journal.commit()  # the first one may still be on its way to the disk
-            return Receipt(message=known, seq=journal.state.seq, duplicate=True)
+            return Receipt(message=known[0], seq=known[1], duplicate=True)
         message = MessageId(self._ids.new("m"))
         seq = journal.append(
             MessageReceived(
@@ -109,7 +110,7 @@ class Inbox:
             "happened": "It did happen. Do not do it again.",
             "again": "It did not happen. Do it again.",
         }
-        text = f"About the {doubt.tool} call that was in doubt, {doubt.arguments}: {said[answer]}"
+        text = f"About the {doubt.tool} call that was in doubt, {shown(doubt.arguments)}: {said[answer]}"
         return await self.submit(
             (Text(text=text),), source="settled", sender=by, key=f"doubt:{key}"
         )
@@ -125,12 +126,12 @@ class Inbox:
         await self._journal.commit()
 
     async def stop(self, *, by: str, reason: str) -> bool:
-        """False when no turn was running. Not yet on disk, which may be slow: what runs is broken off
-        first, then the caller commits."""
-        turn = self._journal.state.turn
-        if turn is None:
+        """False when no turn was running or about to begin. Not yet on disk, which may be slow: what
+        runs is broken off first, then the caller commits."""
+        state = self._journal.state
+        if state.turn is None and not state.inbox:
             return False
-        if not turn.stop:
+        if not (state.turn.stop if state.turn else state.stop_due):
             self._journal.append(StopRequested(by=by, reason=reason))
         return True
 

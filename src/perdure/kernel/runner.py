@@ -8,6 +8,7 @@ will name again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ from .decide import (
     decide,
 )
 from .delivering import Delivering
-from .desk import Desk
+from .desk import Desk, Interrupted
 from .errors import PerdureError, StorageError
 from .events import (
     Limits,
@@ -105,6 +106,8 @@ class Runner:
                     await self._end_turn(step)
         except StorageError:
             raise
+        except Interrupted:
+            pass  # what broke it off is in the state
         except Exception as error:
             await self._give_up(error)
 
@@ -159,10 +162,11 @@ class Runner:
         assert turn is not None
         ended = TurnEnded(turn=turn.turn, reason=step.reason, error=step.error)
         if desk.hooks.wants("on_turn_end"):
-            outcome = await desk.hooks.fire("on_turn_end", ended)
-            desk.record(outcome.acts)
-            if step.reason == "done" and desk.goes_on(outcome.again):
-                return
+            with contextlib.suppress(Interrupted):
+                outcome = await desk.interruptible(desk.hooks.fire("on_turn_end", ended))
+                desk.record(outcome.acts)
+                if step.reason == "done" and desk.goes_on(outcome.again):
+                    return
         desk.journal.append(*self._delivering.queue(turn, step.error), ended)
         await desk.journal.commit()
 

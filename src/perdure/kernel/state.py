@@ -130,7 +130,8 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Which of the agent's models is in use, 0 being its own."""
     failed: str = ""
     """The error with which the turn must end."""
-    stop: bool = False
+    stop: int = 0
+    """Number of the record that asked for the turn to stop; 0: none did."""
     limit: str = ""
     """The limit that was reached: tools are withdrawn, one last answer is asked for."""
     waiting_since: datetime | None = None
@@ -153,7 +154,10 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     updated: datetime | None = None
     seq: int = 0
     inbox: list[Waiting] = []
-    keys: dict[str, MessageId] = {}
+    keys: dict[str, tuple[MessageId, int]] = {}
+    """Senders' keys: the message that first came with it, and its record's number."""
+    stop_due: int = 0
+    """A stop that was asked for when the turn was about to begin."""
     turn: Turn | None = None
     calls: dict[CallId, Call] = {}
     response: int = 0
@@ -211,7 +215,8 @@ def _session_forked(s: State, e: SessionForked, r: Record) -> None:
     """A fork begins at rest: what its parent was in the middle of stays the parent's."""
     s.session, s.parent = e.session, e.parent
     s.inbox, s.turn, s.approvals, s.doubts, s.deliveries = [], None, {}, {}, {}
-    s.compaction_due, s.grants = False, []
+    s.compaction_due, s.grants, s.keys, s.stop_due = False, [], {}, 0
+    s.usage, s.cost_usd, s.unpriced = Usage(), 0.0, False
     for call in s.calls.values():
         call.finished = True
 
@@ -228,7 +233,7 @@ def _message_received(s: State, e: MessageReceived, r: Record) -> None:
     s.inbox.append(Waiting(message=e.message, mode=e.mode, seq=r.seq, deliver=e.deliver))
     s.messages += 1
     if e.key:
-        s.keys[e.key] = e.message
+        s.keys[e.key] = (e.message, r.seq)
         if len(s.keys) > KEYS_KEPT:
             del s.keys[next(iter(s.keys))]
     if not s.title:
@@ -251,6 +256,7 @@ def _taken(s: State, ids: tuple[MessageId, ...], turn: Turn | None) -> None:
 
 def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
     s.turn = Turn(turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages))
+    s.turn.stop, s.stop_due = s.stop_due, 0
     _taken(s, e.messages, s.turn)
     s.turn.answer_due = len(e.blocked) < len(e.messages)
     s.calls, s.failed = {}, ""
@@ -277,24 +283,27 @@ def _model_requested(s: State, e: ModelRequested, r: Record) -> None:
         s.turn.retry_at = None
 
 
+def _spend(s: State, usage: Usage, cost_usd: float | None) -> None:
+    for spender in (s, s.turn):
+        if spender is not None:
+            spender.usage = spender.usage.plus(usage)
+            spender.cost_usd += cost_usd or 0.0
+    s.unpriced = s.unpriced or (cost_usd is None and bool(usage.input or usage.output))
+
+
 def _model_responded(s: State, e: ModelResponded, r: Record) -> None:
-    s.usage = s.usage.plus(e.usage)
-    if e.cost_usd is None:
-        s.unpriced = s.unpriced or bool(e.usage.input or e.usage.output)
-    else:
-        s.cost_usd += e.cost_usd
+    _spend(s, e.usage, e.cost_usd)
     s.calls = {c.id: Call(call=c) for c in e.calls}
     s.response = r.seq
     if t := s.turn:
         t.rounds += 1
-        t.usage = t.usage.plus(e.usage)
-        t.cost_usd += e.cost_usd or 0.0
         t.attempts, t.retry_at, t.overflowed = 0, None, False
         # Invariant: after a limit nothing more is asked, whatever the model still wants.
         t.answer_due = bool(s.calls) and not t.limit
 
 
 def _model_failed(s: State, e: ModelFailed, r: Record) -> None:
+    _spend(s, e.usage, e.cost_usd)
     if not (t := s.turn):
         return
     t.attempts += 1
@@ -309,6 +318,7 @@ def _model_failed(s: State, e: ModelFailed, r: Record) -> None:
 
 def _model_interrupted(s: State, e: ModelInterrupted, r: Record) -> None:
     """The next step answers whatever came in between, or ends the turn."""
+    _spend(s, e.usage, e.cost_usd)
 
 
 def _approval_requested(s: State, e: ApprovalRequested, r: Record) -> None:
@@ -395,7 +405,9 @@ def _notice_added(s: State, e: NoticeAdded, r: Record) -> None:
 
 def _stop_requested(s: State, e: StopRequested, r: Record) -> None:
     if s.turn:
-        s.turn.stop = True
+        s.turn.stop = s.turn.stop or r.seq
+    elif s.inbox:
+        s.stop_due = r.seq
 
 
 def _compaction_requested(s: State, e: CompactionRequested, r: Record) -> None:
@@ -404,17 +416,15 @@ def _compaction_requested(s: State, e: CompactionRequested, r: Record) -> None:
 
 def _context_compacted(s: State, e: ContextCompacted, r: Record) -> None:
     s.compaction_due = False
-    s.usage = s.usage.plus(e.usage)
-    s.cost_usd += e.cost_usd or 0.0
+    _spend(s, e.usage, e.cost_usd)
     if s.turn:
         s.turn.overflowed = False
-        s.turn.usage = s.turn.usage.plus(e.usage)
-        s.turn.cost_usd += e.cost_usd or 0.0
 
 
 def _compaction_failed(s: State, e: CompactionFailed, r: Record) -> None:
     s.compaction_due = False
-    if s.turn and s.turn.overflowed:
+    _spend(s, e.usage, e.cost_usd)
+    if s.turn and s.turn.overflowed and not e.interrupted:
         s.turn.overflowed = False
         s.turn.failed = f"the conversation is too long for the model, and {e.reason}"
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from perdure import __version__
 from perdure.agents import Agents, Workspace
+from perdure.checkpoints import Changes, Checkpoint, Checkpoints, Restored
 from perdure.kernel.errors import (
     Conflict,
     InvalidInput,
@@ -85,6 +86,9 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._held: set[SessionId] = set()
         self._resuming = Resuming(workspace.private / "resuming")
+        self._checkpoints = Checkpoints(
+            workspace.private / "checkpoints", services.clock, services.ids
+        )
         self._started = services.clock.now()
         self._listing = Listing(services.index, services.store, self._started)
         self._closing = False
@@ -164,6 +168,9 @@ class Runtime:
         forked = await self._team.open(opened, self._rested)
         self._live[forked.id] = forked
         self._listing.note(forked.view())
+        with contextlib.suppress(PerdureError):  # a fork without checkpoints is one all the same
+            upto = forked.state.seq if at is None else at
+            await asyncio.to_thread(self._checkpoints.fork, session, forked.id, upto)
         return forked.view()
 
     async def delete(self, session: SessionId) -> None:
@@ -176,6 +183,8 @@ class Runtime:
             await live.close()
         await self._services.store.delete(session)
         await self._listing.forget(session)
+        with contextlib.suppress(PerdureError):  # what stays behind goes with the next one
+            await asyncio.to_thread(self._checkpoints.forget, session)
 
     async def configure(
         self, session: SessionId, *, model: str | None = None, title: str | None = None
@@ -315,6 +324,37 @@ class Runtime:
         if not path.is_file():
             raise NotFound(f"session {session} has no artifact {artifact}")
         return path
+
+    # Checkpoints --------------------------------------------------------------------------------
+
+    async def checkpoints(self, session: SessionId) -> list[Checkpoint]:
+        """Of its working folder, newest first."""
+        await self._open(session)
+        return await asyncio.to_thread(self._checkpoints.list, session)
+
+    async def checkpoint_changes(self, session: SessionId, checkpoint: str) -> Changes:
+        """What restoring it now would do to the folder."""
+        await self._open(session)
+        return await asyncio.to_thread(self._checkpoints.changes, session, checkpoint)
+
+    async def restore_checkpoint(self, session: SessionId, checkpoint: str) -> Restored:
+        """Put the folder back, after a checkpoint of how it is now. Raises Conflict while a turn works
+        in that folder; one that begins meanwhile waits before it changes anything."""
+        live = await self._open(session)
+        found = await asyncio.to_thread(self._checkpoints.get, session, checkpoint)
+        folder = Path(found.workdir)
+        for other in self._live.values():
+            place = Path(other.state.workdir)
+            near = place == folder or place in folder.parents or folder in place.parents
+            if near and (other.running or other.state.turn is not None):
+                raise Conflict(
+                    f"session {other.id} is in the middle of a turn in {place}",
+                    hint=f"Stop it first: perdure session stop {other.id}",
+                )
+        seq = live.state.seq
+        return await asyncio.to_thread(
+            lambda: self._checkpoints.restore(session, checkpoint, seq=seq)
+        )
 
     # Agents and the process -----------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from .records import Process
 
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds between attempts to tell a session that could not take it."""
+HEAD_START = 0.5
+"""Seconds for a call that waits for the same: then its result tells it, and nothing else need to."""
 LAST_LINES = 12
 LAST_CHARS = 1_500
 """Of the output, in what is told."""
@@ -114,6 +116,7 @@ class ProcessWatch:
 
     async def _tell(self, process: Process, what: str) -> None:
         """Unless it was told; until it could be told."""
+        await asyncio.sleep(HEAD_START)
         delay = FIRST_RETRY
         while process.folder.exists() and not self._background.told(process):
             text = await aside(_message, process, what)

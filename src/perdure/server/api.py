@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
+from perdure.checkpoints import Changes, Checkpoint, Restored
 from perdure.kernel.events import (
     AnyDelta,
     ApprovalAnswer,
@@ -126,6 +127,16 @@ class RuntimeApi(Protocol):
     async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]: ...
 
     def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path: ...
+
+    async def checkpoints(self, session: SessionId) -> list[Checkpoint]:
+        """Of its working folder, newest first."""
+
+    async def checkpoint_changes(self, session: SessionId, checkpoint: str) -> Changes:
+        """What restoring it now would do to the folder."""
+
+    async def restore_checkpoint(self, session: SessionId, checkpoint: str) -> Restored:
+        """Put the folder back, after a checkpoint of how it is now. Raises Conflict while a turn works
+        in that folder."""
 
     def agents(self) -> Sequence[AgentView]: ...
 

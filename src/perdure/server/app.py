@@ -31,6 +31,7 @@ TAGS = [
     {"name": "approvals", "description": "What waits for the owner's answer."},
     {"name": "outbox", "description": "Answers on their way out, and dead letters."},
     {"name": "doubts", "description": "Calls of which a crash left unknown whether they happened."},
+    {"name": "checkpoints", "description": "Working folders as they were before a turn."},
     {"name": "admin", "description": "The server itself."},
 ]
 

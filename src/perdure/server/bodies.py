@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from perdure.checkpoints import Checkpoint
 from perdure.kernel.events import (
     ApprovalAnswer,
     ApprovalId,
@@ -152,6 +153,11 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     """Give it as `after` for the next page."""
     more: bool = False
+
+
+class CheckpointList(msgspec.Struct, frozen=True, kw_only=True):
+    checkpoints: tuple[Checkpoint, ...]
+    """Newest first."""
 
 
 class Waited(msgspec.Struct, frozen=True, kw_only=True):

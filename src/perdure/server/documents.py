@@ -12,6 +12,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from perdure.checkpoints import Changes, Restored
 from perdure.kernel.events import AnyDelta, Json, Record
 from perdure.runtime.views import (
     Accepted,
@@ -57,6 +58,9 @@ _RECORDS: tuple[Any, ...] = (
     bodies.DoubtList,
     bodies.LetterList,
     bodies.EventPage,
+    bodies.CheckpointList,
+    Changes,
+    Restored,
     bodies.Waited,
     bodies.Decided,
     bodies.Stopped,

@@ -9,6 +9,7 @@ from perdure.kernel.errors import StorageError
 _HINTS = {
     errno.ENOSPC: "Free some space on that disk and send the message again.",
     errno.EDQUOT: "Your disk quota is used up: free some space and send the message again.",
+    errno.EFBIG: "The process may not write files so large: raise the limit (`ulimit -f`).",
     errno.EIO: "The disk reported an error: look at the system's log, and at your backups.",
     errno.EROFS: "The file system is read-only.",
     errno.EACCES: "Check who owns the workspace's .perdure folder.",

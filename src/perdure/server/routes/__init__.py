@@ -8,7 +8,18 @@ from fastapi import FastAPI
 from ..api import RuntimeApi
 from ..settings import ServerSettings
 from ..site import Site
-from . import admin, agents, approvals, doubts, events, health, messages, outbox, sessions
+from . import (
+    admin,
+    agents,
+    approvals,
+    checkpoints,
+    doubts,
+    events,
+    health,
+    messages,
+    outbox,
+    sessions,
+)
 
 
 def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
@@ -19,5 +30,6 @@ def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: S
     events.add(app, runtime, site)
     approvals.add(app, runtime, settings)
     doubts.add(app, runtime, settings)
+    checkpoints.add(app, runtime)
     outbox.add(app, runtime)
     admin.add(app, runtime, site)

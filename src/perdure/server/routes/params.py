@@ -34,6 +34,14 @@ Approval = Annotated[
         examples=["a_01kazh2v6e8m9qrt"],
     ),
 ]
+CheckpointId = Annotated[
+    str,
+    Path(
+        pattern=SESSION,
+        description="Id of a checkpoint.",
+        examples=["c_01kazh2v6e8m9qrt"],
+    ),
+]
 Artifact = Annotated[
     str,
     Path(

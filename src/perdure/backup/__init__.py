@@ -1,0 +1,56 @@
+"""Backup: a consistent copy of a workspace, running or not, and the way back from it.
+
+Here belongs what goes into a backup and what does not, the places it can be kept (a folder, an S3
+bucket), checking one to the last byte, and making a workspace from one. It only reads the workspace.
+What does not belong here: the formats of what is copied (storage, checkpoints), undoing what an agent
+did (checkpoints), running a workspace (runtime).
+
+The layout of a backup is written down in docs/formats.md. Reading order: records, depots, sources,
+create, check, restore.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .check import Report, check
+    from .create import create
+    from .depots import Depot, FolderDepot, open_depot
+    from .records import Manifest
+    from .restore import Restored, restore
+
+_HOMES = {
+    "Depot": "depots",
+    "FolderDepot": "depots",
+    "Manifest": "records",
+    "Report": "check",
+    "Restored": "restore",
+    "check": "check",
+    "create": "create",
+    "open_depot": "depots",
+    "restore": "restore",
+}
+
+__all__ = [
+    "Depot",
+    "FolderDepot",
+    "Manifest",
+    "Report",
+    "Restored",
+    "check",
+    "create",
+    "open_depot",
+    "restore",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    # Not kept in globals(): a function here has the name of its module.
+    value: object = getattr(import_module(f".{home}", __name__), name)
+    return value

@@ -70,7 +70,23 @@ def test_the_last_pattern_that_matches_decides() -> None:
 
 NAMES = st.sampled_from(["a", "b", "ab", "c.o", "d.txt", "b c", "é", "[x]", "x-1"])
 PIECES = st.sampled_from(
-    ["a", "b", "ab", "*", "**", "?", "*.o", "d.*", "[ab]", "[!a]", "[a-c]*", "\\[x]", "x-?", "é", "b c"]
+    [
+        "a",
+        "b",
+        "ab",
+        "*",
+        "**",
+        "?",
+        "*.o",
+        "d.*",
+        "[ab]",
+        "[!a]",
+        "[a-c]*",
+        "\\[x]",
+        "x-?",
+        "é",
+        "b c",
+    ]
 )
 PATTERNS = st.builds(
     lambda bang, root, parts, tail: bang + root + "/".join(parts) + tail,
@@ -91,7 +107,9 @@ def taken(root: Path) -> set[str]:
         if (file := folder / ".gitignore").is_file():
             chain = chain.with_rules(Rules(file.read_text(), cut=len(path)))
         for item in folder.iterdir():
-            if item.name != ".git" and not chain.ignores(item.name, path + item.name, item.is_dir()):
+            if item.name != ".git" and not chain.ignores(
+                item.name, path + item.name, item.is_dir()
+            ):
                 if item.is_dir():
                     walk(item, f"{path}{item.name}/", chain)
                 else:

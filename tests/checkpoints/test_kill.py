@@ -142,9 +142,7 @@ def test_killed_while_it_restores_one(tmp_path: Path, old: dict[str, object]) ->
             return
 
 
-def test_killed_while_it_removes_what_nothing_needs(
-    tmp_path: Path, old: dict[str, object]
-) -> None:
+def test_killed_while_it_removes_what_nothing_needs(tmp_path: Path, old: dict[str, object]) -> None:
     for number, world in worlds(tmp_path):
         for text in "xyz":
             world.write("only", f"in s_2 {text}")

@@ -40,7 +40,9 @@ def test_the_oldest_checkpoints_of_a_session_go_first(tmp_path: Path) -> None:
         last = world.take()
     assert len(world.store.list(S)) <= 12
     assert world.store.list(S)[0] == last
-    stored = b"".join((world.root / "objects" / n[:2] / n[2:]).read_bytes() for n in world.objects())
+    stored = b"".join(
+        (world.root / "objects" / n[:2] / n[2:]).read_bytes() for n in world.objects()
+    )
     assert b"number 0" not in stored and b"number 13" in stored
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -350,5 +349,5 @@ def test_without_anything_left_out_the_folder_is_exactly_what_it_was(
     done = world.store.restore(S, taken.id, seq=1)
     assert done.kept == ()
     assert content(world.work) == before
-    assert not [name for name in os.listdir(world.work) if name.startswith(".perdure")]
+    assert not list(world.work.glob(".perdure*"))
     shutil.rmtree(world.work.parent)

@@ -107,7 +107,9 @@ def test_secrets_are_left_out_and_said(tmp_path: Path, name: str) -> None:
     assert (taken.files, taken.skipped) == (0, 1)
     [left] = taken.left_out
     assert (left.path, left.why) == (name.split("/")[0], "secret")
-    stored = b"".join((world.root / "objects" / n[:2] / n[2:]).read_bytes() for n in world.objects())
+    stored = b"".join(
+        (world.root / "objects" / n[:2] / n[2:]).read_bytes() for n in world.objects()
+    )
     assert b"hunter2" not in stored
 
 
@@ -141,7 +143,10 @@ def test_limits_leave_out_and_say_what(tmp_path: Path) -> None:
     for name in ("b", "c", "d"):
         world.write(name, name * 100)
     taken = world.take()
-    assert {(left.path, left.why) for left in taken.left_out} == {("a-large", "large"), ("d", "full")}
+    assert {(left.path, left.why) for left in taken.left_out} == {
+        ("a-large", "large"),
+        ("d", "full"),
+    }
     assert (taken.files, taken.bytes, taken.skipped) == (2, 200, 2)
 
 
@@ -359,6 +364,8 @@ def test_copy_on_write_on_a_file_system_that_has_it(tmp_path: Path) -> None:
 
 
 def test_importing_the_package_costs_next_to_nothing() -> None:
-    code = "import sys, perdure.checkpoints; print(sorted(m for m in sys.modules if 'perdure.' in m))"
+    code = (
+        "import sys, perdure.checkpoints; print(sorted(m for m in sys.modules if 'perdure.' in m))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "['perdure.checkpoints']"

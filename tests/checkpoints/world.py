@@ -63,9 +63,7 @@ class World:
         self.ids._last += 10
 
     def objects(self) -> set[str]:
-        return {
-            p.parent.name + p.name for p in (self.root / "objects").glob("??/*") if p.is_file()
-        }
+        return {p.parent.name + p.name for p in (self.root / "objects").glob("??/*") if p.is_file()}
 
     def write(self, path: str, text: str | bytes = "", mode: int | None = None) -> Path:
         file = self.work / path
@@ -85,7 +83,7 @@ def content(folder: Path) -> dict[str, tuple[Any, ...]]:
             key = os.fsdecode(os.fsencode(path.relative_to(folder)))
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                found[key] = ("link", os.readlink(path))
+                found[key] = ("link", os.fspath(path.readlink()))
             elif stat.S_ISDIR(mode):
                 found[key] = ("folder", stat.S_IMODE(mode))
             elif stat.S_ISREG(mode):

@@ -81,6 +81,7 @@ class Outside:
             """Read something."""
 
             effects = frozenset({"reads"})
+            cooperative = True
 
             async def execute(self, context: ToolContext) -> ToolResult:
                 await asyncio.sleep(0)
@@ -90,12 +91,15 @@ class Outside:
             """Read much."""
 
             effects = frozenset({"reads"})
+            cooperative = True
 
             async def execute(self, context: ToolContext) -> ToolResult:
                 return ok(f"{context.key} " + "much " * 2_000)
 
         class Pay(Tool):
             """Something that must not happen twice."""
+
+            cooperative = True
 
             async def execute(self, context: ToolContext) -> ToolResult:
                 await asyncio.sleep(0)
@@ -109,6 +113,8 @@ class Outside:
         class Slow(Tool):
             """The same, and goes on for long."""
 
+            cooperative = True
+
             async def execute(self, context: ToolContext) -> ToolResult:
                 outside.happen(context.key)
                 await outside.hang()
@@ -118,6 +124,7 @@ class Outside:
             """May be repeated: the other side knows the key."""
 
             idempotent = True
+            cooperative = True
 
             async def execute(self, context: ToolContext) -> ToolResult:
                 if context.key not in outside.posted:

@@ -36,7 +36,9 @@ class Hasty(SystemClock):
 
 def channels(root: Path, **commands: str) -> None:
     workspace(root)
-    lines = "".join(f"  {n}: {{command: {json.dumps(c)}, timeout: 5}}\n" for n, c in commands.items())
+    lines = "".join(
+        f"  {n}: {{command: {json.dumps(c)}, timeout: 5}}\n" for n, c in commands.items()
+    )
     with (root / "perdure.yaml").open("a") as file:
         file.write(f"outbox:\n{lines}")
 
@@ -45,7 +47,7 @@ async def deliver(runtime, to: str) -> str:  # type: ignore[no-untyped-def]
     session = (await runtime.create_session()).id
     outcome = await ask(runtime, session, "hi", deliver=to)
     assert outcome.reason == "done"
-    await until(lambda: not runtime._live[session].running)
+    await until(lambda: not runtime._rooms.get(session).running)
     return session
 
 
@@ -66,7 +68,9 @@ async def test_a_channel_that_is_down_is_tried_again_until_it_is_not(tmp_path: P
     channels(tmp_path, phone="echo x >> tries; test $(wc -l < tries) -ge 4 || exit 75")
     async with house(tmp_path, [say("hello")], clock=Hasty()) as runtime:
         session = await deliver(runtime, "phone")
-        ended = [r.event for r in await seen(runtime, session) if isinstance(r.event, DeliveryEnded)]
+        ended = [
+            r.event for r in await seen(runtime, session) if isinstance(r.event, DeliveryEnded)
+        ]
         assert [e.outcome for e in ended] == ["retry"] * 3 + ["delivered"]
         assert [e.attempt for e in ended] == [1, 2, 3, 4]
 
@@ -81,7 +85,7 @@ async def test_a_dead_letter_is_listed_and_sent_again(tmp_path: Path) -> None:
     async with house(tmp_path) as runtime:
         (letter,) = await runtime.letters()
         await runtime.redeliver(letter.delivery)
-        await until(lambda: not runtime._live[letter.session].running)
+        await until(lambda: not runtime._rooms._live[letter.session].running)
         assert await runtime.letters() == []
         with pytest.raises(NotFound):
             await runtime.redeliver(letter.delivery)
@@ -117,8 +121,12 @@ async def test_a_restart_in_the_middle_joins_the_attempt(tmp_path: Path) -> None
             await runtime.redeliver((await runtime.letters())[0].delivery)
     async with house(tmp_path) as runtime:
         (tmp_path / "go").touch()
-        await until(lambda: session in runtime._live and not runtime._live[session].running)
-        ended = [r.event for r in await seen(runtime, session) if isinstance(r.event, DeliveryEnded)]
+        await until(
+            lambda: session in runtime._rooms._live and not runtime._rooms.get(session).running
+        )
+        ended = [
+            r.event for r in await seen(runtime, session) if isinstance(r.event, DeliveryEnded)
+        ]
         assert [(e.outcome, e.receipt) for e in ended] == [("delivered", "done")]
         assert (tmp_path / "tries").read_text() == "x\n"
 

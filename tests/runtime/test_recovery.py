@@ -58,7 +58,9 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_payment_in_doubt_is_not_repeated_and_says_what_it_was(tmp_path: Path) -> None:
     session = await interrupted_payment(tmp_path)
     async with house(tmp_path, PLAN, tools=[PayOnce]) as runtime:
-        await until(lambda: session in runtime._live and not runtime._live[session].running)
+        await until(
+            lambda: session in runtime._rooms._live and not runtime._rooms.get(session).running
+        )
         records = await seen(runtime, session)
         (finished,) = [r.event for r in records if isinstance(r.event, ToolFinished)]
         assert finished.result.status == "in_doubt"
@@ -74,7 +76,9 @@ async def test_the_owner_settles_a_doubt_once(tmp_path: Path, answer: str, paid:
     session = await interrupted_payment(tmp_path)
     plan = PLAN if answer == "again" else [*PLAN[:2], say("fine")]
     async with house(tmp_path, plan, tools=[PayOnce]) as runtime:
-        await until(lambda: session in runtime._live and not runtime._live[session].running)
+        await until(
+            lambda: session in runtime._rooms._live and not runtime._rooms.get(session).running
+        )
         (doubt,) = await runtime.doubts(session)
         accepted = await runtime.settle(session, doubt.key, answer)  # type: ignore[arg-type]
         await runtime.wait(session, accepted.message, 30)
@@ -94,20 +98,20 @@ async def test_a_session_at_which_the_process_died_twice_is_held(tmp_path: Path)
         other = (await runtime.create_session()).id
         for id_ in (session, other):
             await runtime.submit(id_, (Text(text="go"),))
-        await until(lambda: all(runtime._live[s].state.last_request for s in (session, other)))
+        await until(lambda: all(runtime._rooms.get(s).state.last_request for s in (session, other)))
     # As two processes left it that died at this session, before it made a step.
     count = tmp_path / ".perdure" / "resuming" / session
     count.parent.mkdir(exist_ok=True)
     count.write_bytes(b"xx")
     async with house(tmp_path, [say("ok"), say("again")]) as runtime:
-        await until(lambda: other in runtime._live and not runtime._live[other].running)
+        await until(lambda: other in runtime._rooms._live and not runtime._rooms.get(other).running)
         view = await runtime.session(session)
         assert view.status == "held" and "resume" in view.error
-        assert not runtime._live[session].running
+        assert not runtime._rooms.get(session).running
         with pytest.raises(Conflict):
             await runtime.resume(other)
         await runtime.resume(session)
-        await until(lambda: not runtime._live[session].running)
+        await until(lambda: not runtime._rooms.get(session).running)
         assert (await runtime.session(session)).status == "idle"
     assert not count.exists()
 
@@ -116,7 +120,7 @@ async def test_a_message_lets_a_held_session_go_on(tmp_path: Path) -> None:
     async with house(tmp_path, [lambda: asyncio.Event().wait()]) as runtime:  # type: ignore[list-item]
         session = (await runtime.create_session()).id
         await runtime.submit(session, (Text(text="go"),))
-        await until(lambda: runtime._live[session].state.last_request)
+        await until(lambda: runtime._rooms.get(session).state.last_request)
     count = tmp_path / ".perdure" / "resuming" / session
     count.parent.mkdir(exist_ok=True)
     count.write_bytes(b"xx")
@@ -128,13 +132,13 @@ async def test_progress_clears_a_suspicion(tmp_path: Path) -> None:
     async with house(tmp_path, [lambda: asyncio.Event().wait()]) as runtime:  # type: ignore[list-item]
         session = (await runtime.create_session()).id
         await runtime.submit(session, (Text(text="go"),))
-        await until(lambda: runtime._live[session].state.last_request)
+        await until(lambda: runtime._rooms.get(session).state.last_request)
     count = tmp_path / ".perdure" / "resuming" / session
     count.parent.mkdir(exist_ok=True)
     count.write_bytes(b"x")
     async with house(tmp_path, [say("ok")]) as runtime:
         await until(lambda: not count.exists())
-        await until(lambda: not runtime._live[session].running)
+        await until(lambda: not runtime._rooms.get(session).running)
 
 
 async def test_a_torn_log_is_mended_and_the_owner_is_told(tmp_path: Path) -> None:

@@ -158,17 +158,17 @@ async def test_an_approval_waits_through_a_restart(tmp_path: Path) -> None:
     async with house(tmp_path, plan, mode="ask") as runtime:
         session = (await runtime.create_session()).id
         await runtime.submit(session, (Text(text="go"),))
-        await until(lambda: runtime._live[session].state.approvals)
+        await until(lambda: runtime._rooms.get(session).state.approvals)
         assert (await runtime.session(session)).status == "waiting"
     async with house(tmp_path, plan) as runtime:
-        await until(lambda: session in runtime._live)
+        await until(lambda: session in runtime._rooms._live)
         (approval,) = await runtime.approvals()
         assert isinstance(approval.request, ApprovalRequested)
         assert not (tmp_path / "a.txt").exists()
         await runtime.decide(session, approval.request.approval, "allow")
         with pytest.raises(NotFound):
             await runtime.decide(session, approval.request.approval, "deny")
-        await until(lambda: not runtime._live[session].state.busy)
+        await until(lambda: not runtime._rooms.get(session).state.busy)
         assert (tmp_path / "a.txt").read_text() == "x"
 
 
@@ -177,7 +177,7 @@ async def test_always_is_remembered_for_other_sessions(tmp_path: Path) -> None:
     async with house(tmp_path, plan, mode="ask") as runtime:
         first = (await runtime.create_session()).id
         await runtime.submit(first, (Text(text="go"),))
-        await until(lambda: runtime._live[first].state.approvals)
+        await until(lambda: runtime._rooms.get(first).state.approvals)
         (approval,) = await runtime.approvals(first)
         assert "always" in approval.request.offers
         await runtime.decide(first, approval.request.approval, "allow", scope="always")
@@ -227,11 +227,11 @@ async def test_a_snapshot_gives_the_same_session(tmp_path: Path) -> None:
     async with house(tmp_path, source=source) as runtime:
         session = (await runtime.create_session()).id
         await ask(runtime, session, "go")
-        before = runtime._live[session].state
+        before = runtime._rooms.get(session).state
     assert (tmp_path / ".perdure" / "sessions" / session / "snapshot.json").exists()
     async with house(tmp_path, source=source) as runtime:
         await runtime.session(session)
-        live = runtime._live[session]
+        live = runtime._rooms.get(session)
         assert live.opened.snapshot is not None
         assert live.state == before
         await ask(runtime, session, "more")

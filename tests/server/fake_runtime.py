@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from perdure.checkpoints import Change, Changes, Checkpoint, Restored
 from perdure.kernel.errors import Conflict, NotFound, PerdureError
 from perdure.kernel.events import (
     AnyDelta,
@@ -244,6 +245,25 @@ class FakeRuntime:
         self._find(session)
         return self.folder / artifact
 
+    async def checkpoints(self, session: SessionId) -> list[Checkpoint]:
+        self._find(session)
+        return [checkpoint(session)]
+
+    async def checkpoint_changes(self, session: SessionId, checkpoint: str) -> Changes:
+        self._checkpoint(session, checkpoint)
+        return Changes(checkpoint=checkpoint, workdir="/w", changes=(CHANGE,))
+
+    async def restore_checkpoint(self, session: SessionId, checkpoint: str) -> Restored:
+        self._checkpoint(session, checkpoint)
+        if self._find(session).state.turn is not None:
+            raise Conflict(f"session {session} is in the middle of a turn")
+        return Restored(checkpoint=checkpoint, undo="c_2", workdir="/w", changes=(CHANGE,))
+
+    def _checkpoint(self, session: SessionId, checkpoint: str) -> None:
+        self._find(session)
+        if checkpoint != "c_1":
+            raise NotFound(f"session {session} has no checkpoint {checkpoint}")
+
     def agents(self) -> list[AgentView]:
         return [
             AgentView(name="main", description="Helps.", model="rehearsal"),
@@ -331,6 +351,15 @@ class FakeRuntime:
             messages=state.messages,
             turns=state.turns,
         )
+
+
+CHANGE = Change(path="a.txt", action="change", kind="file", bytes=3)
+
+
+def checkpoint(session: SessionId) -> Checkpoint:
+    return Checkpoint(
+        id="c_1", session=session, kind="turn", at=BEGINNING, seq=3, workdir="/w", tree="0" * 64
+    )
 
 
 def asks(approval: str, call: str = "c1") -> ApprovalRequested:

@@ -132,7 +132,7 @@ class Live:
 
     @property
     def status(self) -> SessionStatus:
-        if self.error:
+        if self.error or self.opened.log.damage:
             return "failed"
         return "held" if self.held else view_of(self.state, self._services.clock.now()).status
 
@@ -143,8 +143,13 @@ class Live:
             id=self.id,
             model=state.model or self._cast.name,
             status=self.status,
-            error=self.error or self.held or state.failed,
+            error=self._trouble or state.failed,
         )
+
+    @property
+    def _trouble(self) -> str:
+        damage = self.opened.log.damage
+        return self.error or self.held or (str(damage) if damage else "")
 
     def approvals(self) -> list[OpenApproval]:
         state = self.state

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from perdure import __version__
 from perdure.agents import Agents, Workspace
 from perdure.checkpoints import Changes, Checkpoint, Checkpoints, Restored
@@ -19,7 +21,6 @@ from perdure.kernel.errors import (
     InvalidInput,
     NotFound,
     PerdureError,
-    StorageError,
 )
 from perdure.kernel.events import (
     AnyDelta,
@@ -42,7 +43,8 @@ from perdure.outbox import Letter
 
 from .listing import Listing
 from .live import Live
-from .resuming import DEATHS, Resuming
+from .resuming import Resuming
+from .rooms import Rooms, held
 from .services import Services
 from .team import Team
 from .views import (
@@ -56,18 +58,6 @@ from .views import (
     TurnOutcome,
 )
 
-IDLE_SECONDS = 300.0
-"""A session that nobody used for so long is closed; the next use opens it again."""
-RESUMING_AT_ONCE = 8
-"""Unfinished sessions that are opened together at the start."""
-STEADY_SECONDS = 5.0
-"""A session that was resumed and has not brought the process down for so long is innocent."""
-HELD = (
-    "The runtime died {deaths} times in a row while resuming this session, so it waits for you. "
-    "Send it a message, or: perdure session resume {session}"
-)
-FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-"""Seconds between attempts to reopen a session that the disk refused."""
 MOST_TEXT = 4_000_000
 """Characters of one message."""
 
@@ -80,38 +70,22 @@ class Runtime:
     ) -> None:
         self.workspace = workspace
         self._agents, self._team, self._services = agents, team, services
-        self._live: dict[SessionId, Live] = {}
-        self._opening: dict[SessionId, asyncio.Task[Live]] = {}
-        self._reopening: dict[SessionId, asyncio.Task[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._held: set[SessionId] = set()
-        self._resuming = Resuming(workspace.private / "resuming")
         self._checkpoints = Checkpoints(
             workspace.private / "checkpoints", services.clock, services.ids
         )
         self._started = services.clock.now()
         self._listing = Listing(services.index, services.store, self._started)
-        self._closing = False
+        resuming = Resuming(workspace.private / "resuming")
+        self._rooms = Rooms(team, services, self._listing, resuming)
 
     async def start(self) -> None:
         """Resume what was unfinished, and from then on let go of what nobody uses."""
-        unfinished = sorted(self._services.store.unfinished.ids(), reverse=True)
-        deaths = {id_: self._resuming.deaths(id_) for id_ in unfinished}
-        self._held = {id_ for id_ in unfinished if deaths[id_] >= DEATHS}
-        self._tasks.append(asyncio.create_task(self._resume_all(deaths), name="resume"))
-        self._tasks.append(asyncio.create_task(self._sweep(), name="sweep"))
+        await self._rooms.start()
 
     async def close(self) -> None:
         """Stop working; running turns and commands go on at the next start."""
-        self._closing = True
         self._team.release()
-        tasks = [*self._tasks, *self._reopening.values(), *self._opening.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(live.close() for live in self._live.values()))
-        self._live.clear()
-        self._services.store.unfinished.sweep()
+        await self._rooms.close()
         await self._team.close()
         await self._services.models.close()
         await self._listing.close()
@@ -131,7 +105,13 @@ class Runtime:
         place = self._workdir(workdir)
         id_ = SessionId(self._services.ids.new("s"))
         opened = await self._services.store.create(id_)
-        live = await self._team.live(opened, found.name, place, self._rested)
+        try:
+            live = await self._team.live(opened, found.name, place, self._rooms.rested)
+        except BaseException:
+            await opened.log.close()
+            with contextlib.suppress(PerdureError):
+                await self._services.store.delete(id_)
+            raise
         try:
             await live.begin(
                 SessionStarted(session=id_, agent=found.name, workdir=str(place), title=title)
@@ -143,8 +123,7 @@ class Runtime:
             with contextlib.suppress(PerdureError):
                 await self._services.store.delete(id_)
             raise
-        self._live[id_] = live
-        self._listing.note(live.view())
+        self._rooms.enter(live)
         return live.view()
 
     async def session(self, session: SessionId) -> SessionView:
@@ -155,33 +134,29 @@ class Runtime:
     ) -> list[SessionView]:
         """Newest first; `before` is the id the page before ended with."""
         page = await self._listing.page(limit, before, agent)
-        return [live.view() if (live := self._live.get(v.id)) else v for v in page]
+        return [self._as_now(view) for view in page]
 
     async def fork(self, session: SessionId, at: int | None = None) -> SessionView:
         services = self._services
         if at is not None and at < 1:
             raise InvalidInput("a fork begins after a record's number, from 1 on")
-        live = self._live.get(session)
-        if live is not None:
+        if (live := self._rooms.get(session)) is not None:
             await live.settled()
         opened = await services.store.fork(session, at, SessionId(services.ids.new("s")))
-        forked = await self._team.open(opened, self._rested)
-        self._live[forked.id] = forked
-        self._listing.note(forked.view())
+        try:
+            forked = await self._team.open(opened, self._rooms.rested)
+        except BaseException:
+            await opened.log.close()
+            raise
+        self._rooms.enter(forked)
         with contextlib.suppress(PerdureError):  # a fork without checkpoints is one all the same
             upto = forked.state.seq if at is None else at
             await asyncio.to_thread(self._checkpoints.fork, session, forked.id, upto)
         return forked.view()
 
     async def delete(self, session: SessionId) -> None:
-        if session in self._live or session in self._opening:
-            live = await self._open(session)
-            if live.state.turn is not None and not live.error:
-                await live.stop(by="owner", reason="the session is deleted")
-                await live.at_rest(5.0)
-            del self._live[session]
-            await live.close()
-        await self._services.store.delete(session)
+        async with self._rooms.emptied(session):
+            await self._services.store.delete(session)
         await self._listing.forget(session)
         with contextlib.suppress(PerdureError):  # what stays behind goes with the next one
             await asyncio.to_thread(self._checkpoints.forget, session)
@@ -215,7 +190,7 @@ class Runtime:
             )
         checked = _checked(parts)
         live = await self._open(session)
-        self._release(session)
+        self._rooms.release(session)
         receipt = await live.submit(
             checked, mode=mode, source=source, sender=sender, key=key, deliver=deliver
         )
@@ -259,7 +234,7 @@ class Runtime:
         """Open ones, of one session or of all that are open or unfinished."""
         if session is not None:
             return (await self._open(session)).approvals()
-        waiting = [live for live in self._live.values() if live.state.approvals]
+        waiting = [live for live in self._rooms if live.state.approvals]
         return [approval for live in waiting for approval in live.approvals()]
 
     async def decide(
@@ -304,7 +279,7 @@ class Runtime:
         live = await self._open(session)
         if not live.held:
             raise Conflict(f"session {session} is not held")
-        self._release(session)
+        self._rooms.release(session)
         live.let_go()
         return live.view()
 
@@ -317,7 +292,7 @@ class Runtime:
         return await asyncio.to_thread(live.report, context_report, request)
 
     def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
-        live = self._live.get(session)
+        live = self._rooms.get(session)
         store = self._services.store
         artifacts = live.opened.artifacts if live else store.artifacts(session)
         path = artifacts.path(artifact)
@@ -343,7 +318,7 @@ class Runtime:
         live = await self._open(session)
         found = await asyncio.to_thread(self._checkpoints.get, session, checkpoint)
         folder = Path(found.workdir)
-        for other in self._live.values():
+        for other in self._rooms:
             place = Path(other.state.workdir)
             near = place == folder or place in folder.parents or folder in place.parents
             if near and (other.running or other.state.turn is not None):
@@ -385,125 +360,23 @@ class Runtime:
             workspace=str(self.workspace.root),
             pid=os.getpid(),
             started=self._started,
-            sessions_open=len(self._live),
-            sessions_running=sum(live.running for live in self._live.values()),
+            sessions_open=sum(1 for _ in self._rooms),
+            sessions_running=sum(live.running for live in self._rooms),
             memory_mb=_memory_mb(),
         )
 
     # Inside -------------------------------------------------------------------------------------
 
     async def _open(self, session: SessionId) -> Live:
-        if self._closing:
-            raise StorageError("the runtime is shutting down")
-        live = self._live.get(session)
-        if live is not None:
-            if live.error:
-                await self._reopen_now(session, live)
-                return await self._open_once(session)
-            live.touch()
-            return live
-        return await self._open_once(session)
+        return await self._rooms.open(session)
 
-    async def _open_once(self, session: SessionId) -> Live:
-        """Several callers share one opening; one that gives up does not take it from the others."""
-        task = self._opening.get(session)
-        if task is None:
-            task = self._opening[session] = asyncio.create_task(self._load(session))
-            task.add_done_callback(lambda _: self._opening.pop(session, None))
-        return await asyncio.shield(task)
-
-    async def _load(self, session: SessionId) -> Live:
-        live = self._live.get(session)
-        if live is None:
-            opened = await self._services.store.open(session)
-            try:
-                live = await self._team.open(opened, self._rested)
-            except BaseException:
-                await opened.log.close()
-                raise
-            self._live[session] = live
-            held = session in self._held
-            live.resume(HELD.format(deaths=DEATHS, session=session) if held else "")
-            self._listing.note(live.view())
-        return live
-
-    def _rested(self, live: Live) -> None:
-        """A session came to rest, or broke."""
-        self._listing.note(live.view())
-        if live.error and not self._closing and live.id not in self._reopening:
-            task = asyncio.create_task(self._reopen(live), name=f"reopen {live.id}")
-            self._reopening[live.id] = task
-            task.add_done_callback(lambda _: self._reopening.pop(live.id, None))
-
-    async def _reopen(self, live: Live) -> None:
-        """D9: what the disk refused is tried again, by itself, until it goes."""
-        delay = FIRST_RETRY
-        while True:
-            await self._services.clock.sleep(delay)
-            if self._live.get(live.id) is not live:
-                return
-            try:
-                await self._reopen_now(live.id, live)
-                await self._open_once(live.id)
-                return
-            except PerdureError:
-                delay = min(LONGEST_RETRY, delay * 2)
-                if live.id not in self._live:
-                    self._live[live.id] = live
-
-    async def _reopen_now(self, session: SessionId, live: Live) -> None:
-        if self._live.get(session) is live:
-            del self._live[session]
-            await live.close()
-
-    async def _resume_all(self, deaths: dict[SessionId, int]) -> None:
-        """D4, newest conversation first; those at which the process died before come last, alone."""
-        gate = asyncio.Semaphore(RESUMING_AT_ONCE)
-
-        async def resume(session: SessionId) -> None:
-            async with gate:
-                await self._resume(session)
-
-        await asyncio.gather(*(resume(id_) for id_, died in deaths.items() if not died))
-        for id_, died in deaths.items():
-            if died and id_ not in self._held:
-                await self._resume(id_)
-
-    def _release(self, session: SessionId) -> None:
-        """The owner wants it to go on."""
-        if session in self._held:
-            self._held.discard(session)
-            self._resuming.over(session)
-
-    async def _resume(self, session: SessionId) -> None:
-        """Returns once it is going, or it is clear that it will not."""
-        gone = asyncio.Event()
-        try:
-            await asyncio.to_thread(self._resuming.begin, session)
-            live = await self._open(session)
-        except PerdureError as error:
-            self._resuming.over(session)
-            if isinstance(error, NotFound):
-                self._services.store.unfinished.clear(session)
-            return  # anything else is shown when the session is asked for
-        if not live.running:
-            self._services.store.unfinished.clear(session)
-        elif live.progressed is None:
-            live.progressed = gone.set
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STEADY_SECONDS):
-                    await gone.wait()
-        self._resuming.over(session)
-
-    async def _sweep(self) -> None:
-        clock = self._services.clock
-        while True:
-            await clock.sleep(IDLE_SECONDS / 5)
-            now = clock.monotonic()
-            for live in list(self._live.values()):
-                if live.idle and not live.error and now - live.used > IDLE_SECONDS:
-                    del self._live[live.id]
-                    await live.close()
+    def _as_now(self, view: SessionView) -> SessionView:
+        """What the listing says, corrected by what is known of the session at this moment."""
+        if (live := self._rooms.get(view.id)) is not None:
+            return live.view()
+        if view.id in self._rooms.held:
+            return msgspec.structs.replace(view, status="held", error=held(view.id))
+        return view
 
     def _workdir(self, workdir: str | None) -> Path:
         if workdir is None:

@@ -121,12 +121,14 @@ def _summary(manifest: Manifest) -> str:
 
 
 def _size(count: int) -> str:
-    size, unit = float(count), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB"):  # noqa: B007
-        if size < 1000 or unit == "GB":
-            break
+    if count < 1000:
+        return f"{count} bytes"
+    size = count / 1000
+    for unit in ("kB", "MB"):
+        if size < 1000:
+            return f"{size:.1f} {unit}"
         size /= 1000
-    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+    return f"{size:.1f} GB"
 
 
 class _Progress:

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Changes and notes that are printed; `--json` has them all."""
-SIGNS = {"add": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red"), "mode": ("m", "yellow")}  # fmt: skip
+SIGNS = {
+    "add": ("+", "green"),
+    "change": ("~", "yellow"),
+    "remove": ("-", "red"),
+    "mode": ("m", "yellow"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +58,7 @@ class Way:
 @click.argument("reference", metavar="[ID]", required=False)
 @click.option("--files", "what", flag_value="files", help="Only the files.")
 @click.option("--conversation", "what", flag_value="conversation", help="Only the conversation.")
-@click.option("--both", "what", flag_value="both", default=True, help="Both. The default.")
+@click.option("--both", "what", flag_value="both", help="Both. The default.")
 @click.option(
     "--to",
     type=click.IntRange(min=1),
@@ -68,7 +73,7 @@ class Way:
 def rewind(
     ctx: click.Context,
     reference: str | None,
-    what: str,
+    what: str | None,
     to: int | None,
     listing: bool,
     undo: bool,
@@ -100,7 +105,7 @@ def rewind(
             return (
                 view,
                 points,
-                Way() if listing else await _way(link.client, view, points, what, to),
+                Way() if listing else await _way(link.client, view, points, what or "both", to),
             )
 
     async def go(view: SessionView, way: Way) -> None:

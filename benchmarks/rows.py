@@ -76,7 +76,7 @@ def _peers(lab: Lab, go: Callable[[str], Facts], runs: int) -> list[Contestant]:
         return []
     found = []
     for driver, name in PEERS.items():
-        version = lab.peers.versions.get(driver, "").rpartition(" ")[2]
+        version = lab.peers.versions.get(driver, "")
         skipped = lab.peers.missing.get(driver, "")
         found.append(
             Contestant(

@@ -15,7 +15,7 @@ SECONDS = 900
 class Peers:
     python: Path
     versions: dict[str, str] = field(default_factory=dict)
-    """Driver → what is installed for it."""
+    """Driver → the version of what it drives."""
     missing: dict[str, str] = field(default_factory=dict)
     """Driver → why it is skipped."""
 
@@ -47,9 +47,7 @@ def install(folder: Path) -> Peers:
                 peers.missing[name] = problem
                 continue
             stamp.write_text(text)
-        peers.versions[name] = needs[0].replace("==", " ").split("[")[0] + (
-            " " + needs[0].rpartition("==")[2] if "[" in needs[0] else ""
-        )
+        peers.versions[name] = needs[0].rpartition("==")[2]
     return peers
 
 

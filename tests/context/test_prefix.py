@@ -38,7 +38,7 @@ def source(root: Path, tools: tuple[ToolSchema, ...] = (TOOL,)) -> AgentPrefix:
     return AgentPrefix(
         name=agent.name,
         agent=lambda: agents.get(agent.name),
-        memory=MemoryFiles(agent.memory_folder),
+        memory=lambda: MemoryFiles(agent.memory_folder),
         tools=lambda: tools,
         clock=FakeClock(),
         workspace=str(root / "w"),

@@ -65,6 +65,8 @@ class Section(Protocol):
 class AgentFiles(Protocol):
     """An agent's own words: SOUL.md, SYSTEM_PROMPT.md, INSTRUCTIONS.md, in this order."""
 
+    @property
+    def description(self) -> str: ...
     def stamp(self) -> object: ...
     def sections(self, variables: Mapping[str, str]) -> Sequence[Section]:
         """With `{{variables}}` put in. Raises ConfigError."""
@@ -87,17 +89,16 @@ class AgentPrefix:
         *,
         name: str,
         agent: Callable[[], AgentFiles],
-        memory: Memory | None,
+        memory: Callable[[], Memory | None],
         tools: Callable[[], Sequence[ToolSchema]],
         clock: Clock,
         workspace: str = "",
-        description: str = "",
         zone: tzinfo | None = None,
     ) -> None:
-        """`agent` is asked at each look, so that a reload takes effect; it may raise PerdureError."""
+        """`agent` and `memory` are asked at each look, so that a reload takes effect; they may raise
+        PerdureError."""
         self._name, self._agent, self._memory, self._tools = name, agent, memory, tools
         self._clock, self._workspace, self._zone = clock, workspace, zone
-        self._description = description
 
     def stamp(self, workdir: str) -> object:
         return (self._agent().stamp(), project_stamp(Path(workdir)), tuple(self._tools()))
@@ -106,13 +107,14 @@ class AgentPrefix:
         now = self._clock.now().astimezone(self._zone)
         tools = tuple(self._tools())
         place = Path(workdir)
+        agent, memory = self._agent(), self._memory()
         variables = {
             "agent": self._name,
             "date": f"{now:%Y-%m-%d}",
-            "description": self._description,
+            "description": agent.description,
             "home": str(Path.home()),
             "hostname": socket.gethostname(),
-            "memory": str(self._memory.path) if self._memory else "",
+            "memory": str(memory.path) if memory else "",
             "os": _system(),
             "shell": "bash",
             "time": f"{now:%H:%M}",
@@ -122,9 +124,9 @@ class AgentPrefix:
             "workdir": workdir,
             "workspace": self._workspace,
         }
-        own = self._agent().sections(variables)
+        own = agent.sections(variables)
         notes = project_notes(place)
-        remembered = self._memory.sections(now.date()) if self._memory else ()
+        remembered = memory.sections(now.date()) if memory else ()
         texts = [section.text.strip() for section in own]
         texts.append(self._where(variables))
         texts += [
@@ -148,8 +150,8 @@ class AgentPrefix:
             f"Working directory: {variables['workdir']}",
             f"System: {variables['os']}",
         ]
-        if self._memory:
-            lines.append(f"Memory: {self._memory.path}")
+        if variables["memory"]:
+            lines.append(f"Memory: {variables['memory']}")
         return "\n".join(lines)
 
 

@@ -39,12 +39,12 @@ class Cast:
         """Raises InvalidInput or ConfigError when the owner's choice cannot be opened."""
         self._model(_parsed(chosen))
 
-    def budget(self) -> ContextBudget:
-        """Before the first turn."""
+    def first_budget(self) -> ContextBudget:
+        """Before the first turn, when the model's window has not been looked up."""
         agent = self._agent()
-        specs = self.specs(agent, "")
-        self.name = specs[0].label if specs[0].name else specs[0].provider
-        return self._budget(agent, min(self._source.window(s) for s in specs))
+        spec = self.specs(agent, "")[0]
+        self.name = _name(spec)
+        return self._budget(agent, spec.context_window or ContextBudget().window)
 
     async def close(self) -> None:
         for _, model in self._open:
@@ -76,6 +76,12 @@ class Cast:
             compact_at=own.compact_at,
             keep_tokens=own.keep_tokens,
         )
+
+
+def _name(spec: ModelSpec) -> str:
+    if not spec.name:
+        return spec.provider
+    return f"{spec.provider}{':' if spec.provider == 'script' else '/'}{spec.name}"
 
 
 def _parsed(chosen: str) -> ModelSpec:

@@ -117,6 +117,7 @@ class Runtime:
                 SessionStarted(session=id_, agent=found.name, workdir=str(place), title=title)
             )
             if model:
+                await self._team.warm(found.name, model)
                 await live.configure(model=model, title=None)
         except BaseException:
             await live.close()
@@ -165,6 +166,8 @@ class Runtime:
         self, session: SessionId, *, model: str | None = None, title: str | None = None
     ) -> SessionView:
         live = await self._open(session)
+        if model:
+            await self._team.warm(live.state.agent, model)
         await live.configure(model=model, title=title)
         return live.view()
 
@@ -351,7 +354,7 @@ class Runtime:
         """Read all agents' files, tools, hooks and policies again."""
         reloaded = await asyncio.to_thread(self._agents.reload)
         self.workspace = self._agents.workspace
-        errors = (*reloaded.errors, *self._team.reload())
+        errors = (*reloaded.errors, *await asyncio.to_thread(self._team.reload))
         return ReloadReport(agents=reloaded.agents, errors=tuple(dict.fromkeys(errors)))
 
     def status(self) -> RuntimeStatus:

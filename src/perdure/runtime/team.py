@@ -52,7 +52,7 @@ class Team:
         self._kits: dict[str, Kit] = {}
         self.letters = Letters(agents.workspace.private / "outbox")
         self._outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
-        self._warmed: set[tuple[str, str]] = set()
+        self._warming: dict[tuple[str, str], asyncio.Future[int]] = {}
 
     async def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
         """A session with what its log says. Its agent may be gone: then turns fail, and say so."""
@@ -64,7 +64,6 @@ class Team:
     async def live(
         self, opened: OpenedSession, agent: str, workdir: Path, rested: Callable[[Live], None]
     ) -> Live:
-        await self._warm(agent)
         services, kit = self._services, self._kit(agent)
         cast = Cast(lambda: self._agents.get(agent), services.models)
         context = self._context(opened, agent, kit, cast)
@@ -82,26 +81,30 @@ class Team:
             bench, kit.policy, places, session=opened.id, ids=services.ids, boot=services.boot
         )
         state = restore(opened, context)
+        await self.warm(agent, state.model)
         hooks = HookRunner(kit.hooks, opened.id)
         return Live(opened, state, context, cast, gate, hooks, self._outbox, services, rested)
 
-    async def _warm(self, agent: str) -> None:
-        """What is known of a cloud's models takes half a second to load, once: not on the event loop."""
+    async def warm(self, agent: str, chosen: str) -> None:
+        """What is known of a cloud's models takes half a second to load, once: not on the event loop.
+        `chosen`: the owner's model for a session, or empty."""
         with contextlib.suppress(PerdureError):
-            specs = Cast.specs(self._agents.get(agent), "")
-            new = [s for s in specs if (s.provider, s.name) not in self._warmed]
-            if new:
-                self._warmed.update((s.provider, s.name) for s in new)
-                await asyncio.to_thread(lambda: [self._services.models.window(s) for s in new])
+            for spec in Cast.specs(self._agents.get(agent), chosen):
+                key = (spec.provider, spec.name)
+                if key not in self._warming:
+                    look = asyncio.to_thread(self._services.models.window, spec)
+                    self._warming[key] = asyncio.ensure_future(look)
+                await asyncio.shield(self._warming[key])
 
     def remember(self, agent: str, rule: str) -> None:
         """The owner said "always". Raises PerdureError when it cannot be stored."""
         self._kit(agent).policy.remember(rule)
 
     def reload(self) -> list[str]:
-        """Read policies, hooks and tools again; what is wrong with them."""
+        """Read the policies, hooks and tools of all agents again; what is wrong with them. Runs the
+        owner's files: not for the event loop."""
         errors: list[str] = []
-        for kit in self._kits.values():
+        for kit in [self._kit(name) for name in self._agents.names()]:
             kit.toolbox.refresh()
             errors += map(str, kit.toolbox.errors)
             errors += kit.hooks.reload()
@@ -168,18 +171,18 @@ class Team:
         def agent() -> Agent:
             return self._agents.get(name)
 
-        memory: MemoryFiles | None = None
-        description = ""
-        try:
+        def memory() -> MemoryFiles | None:
             found = agent()
-            budget = cast.budget()
-            description = found.description
-            if found.memory.enabled:
-                memory = MemoryFiles(
-                    found.memory_folder,
-                    days=found.memory.daily_days,
-                    max_chars=found.memory.max_tokens * 4,
-                )
+            if not found.memory.enabled:
+                return None
+            return MemoryFiles(
+                found.memory_folder,
+                days=found.memory.daily_days,
+                max_chars=found.memory.max_tokens * CHARS_PER_TOKEN,
+            )
+
+        try:
+            budget = cast.first_budget()
         except PerdureError:
             budget = ContextBudget()
         source = AgentPrefix(
@@ -189,7 +192,6 @@ class Team:
             tools=kit.toolbox.schemas,
             clock=services.clock,
             workspace=str(self._root),
-            description=description,
         )
         return SessionContext(
             source,

@@ -88,7 +88,7 @@ def tool(effects: str) -> type:
         async def execute(self, context: ToolContext) -> ToolResult:
             return ok(lookup(self.key))
 
-    Lookup.effects = frozenset({effects})
+    Lookup.effects = frozenset({effects})  # type: ignore[arg-type]
     return Lookup
 
 

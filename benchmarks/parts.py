@@ -90,25 +90,46 @@ async def syncs(folder: str, effects: str, sessions: int = 1, each: int = 10) ->
 
 async def decisions(folder: str, count: int) -> Facts:
     """The gate's judgement of a shell command, under a policy of twenty rules."""
-    from perdure.kernel.events import CallId, ToolCall
+    from perdure.guard import Places, PolicyFiles, PolicyGate
+    from perdure.kernel.events import CallId, SessionId, ToolCall
+    from perdure.sandbox import SupervisedCommands
+    from perdure.storage import Committer, RealDisk, SessionStore, SystemClock, TimeIds
+    from perdure.tools import CORE_TOOLS, Bench, Toolbox
 
-    from .house import House
-
+    place = Path(folder)
+    private = place / ".perdure"
     rules = [f'  - {{tool: bash, command: "forbidden-{n} *"}}' for n in range(10)]
     allow = [f'  - {{tool: bash, command: "allowed-{n} *"}}' for n in range(10)]
     text = "\n".join(["mode: auto", "deny:", *rules, "allow:", *allow, ""])
-    (Path(folder) / ".perdure" / "policy.yaml").write_text(text)
-    house = House(folder, "writes")
-    await house.ready()
-    gate = next(iter(house.runtime._live.values())).gate
-    arguments: Any = {"command": "git log --oneline -n 5", "timeout": 30}
-    call = ToolCall(id=CallId("call"), name="bash", arguments=arguments)
-    await gate.judge(call, key="warm")
-    span = Span()
-    for n in range(count):
+    (private / "policy.yaml").write_text(text)
+    committer, ids, session = Committer(RealDisk()), TimeIds(), SessionId("s_bench")
+    opened = await SessionStore(private, committer, SystemClock()).create(session)
+    bench = Bench(
+        toolbox=Toolbox(core=CORE_TOOLS, folders=()),
+        session=session,
+        workdir=place,
+        artifacts=opened.artifacts,
+        commands=SupervisedCommands(private / "processes"),
+        scratch=private / "processes",
+    )
+    places = Places(workspace=place, workdir=place, agent="default")
+    policy = PolicyFiles(private, "default")
+    gate = PolicyGate(bench, policy, places, session=session, ids=ids)
+
+    async def judge(n: int) -> None:
+        # Another command each time: nothing that was worked out before is of use.
+        arguments: Any = {"command": f"git log --oneline -n {n}", "timeout": 30}
+        call = ToolCall(id=CallId(f"call_{n}"), name="bash", arguments=arguments)
         await gate.judge(call, key=f"key-{n}")
+
+    for n in range(10):
+        await judge(n)
+    span = Span()
+    for n in range(10, 10 + count):
+        await judge(n)
     cpu, wall = span.lap()
-    await house.close()
+    await opened.log.close()
+    committer.close()
     return {"cpu_us": cpu / count * 1e6, "wall_us": wall / count * 1e6}
 
 

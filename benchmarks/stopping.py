@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 TREES: dict[str, str] = {
     "plain": "touch up; exec sleep {mark}",
-    "daemons": "(setsid sleep {mark} &); (setsid sh -c 'sleep {mark} & sleep {mark}' &); touch up; sleep {mark}",
+    "daemons": "(setsid sleep {mark} &); (setsid sh -c 'sleep {mark} & sleep {mark}' &); touch up; "
+    "sleep {mark}",
     "ignores_term": "trap '' TERM HUP INT; sleep {mark} & touch up; sleep {mark}",
     "stopped": "sleep {mark} & kill -STOP $!; touch up; kill -STOP $$; sleep {mark}",
-    "everything": "trap '' TERM; (setsid sleep {mark} &); sleep {mark} & kill -STOP $!; touch up; sleep {mark}",
+    "everything": "trap '' TERM; (setsid sleep {mark} &); sleep {mark} & kill -STOP $!; touch up; "
+    "sleep {mark}",
     "hundred": "trap '' TERM; for i in $(seq 100); do (setsid sleep {mark} &); done; touch up; sleep {mark}",
     "forks_on": "trap '' TERM; touch up; while :; do (setsid sleep {mark} &); sleep 0.02; done",
     "supervisor_stopped": "(setsid sleep {mark} &); kill -STOP $PPID; touch up; sleep {mark}",

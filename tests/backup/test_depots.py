@@ -58,6 +58,7 @@ def test_what_is_written_is_read_and_listed(depot: Depot) -> None:
     assert depot.read("objects/ab/cd") == b"another"
 
 
+@pytest.mark.slow
 def test_more_keys_than_a_page_are_all_listed(depot: Depot) -> None:
     if isinstance(depot, FolderDepot):
         pytest.skip("a folder has no pages")

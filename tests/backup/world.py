@@ -9,8 +9,6 @@ from perdure.checkpoints import Checkpoints
 from perdure.kernel import events as e
 from perdure.storage import Committer, RealDisk, SessionStore, SystemClock, TimeIds
 
-from ..conformance.session_log import record
-
 S = e.SessionId("s_1")
 
 
@@ -31,7 +29,7 @@ async def fill(root: Path) -> None:
     opened.log.append(
         [
             e.Record(seq=1, at=SystemClock().now(), event=started),
-            record(2, "hello"),
+            e.Record(seq=2, at=SystemClock().now(), event=e.NoticeAdded(text="hello")),
             e.Record(
                 seq=3,
                 at=SystemClock().now(),

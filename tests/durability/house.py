@@ -262,7 +262,7 @@ class House:
 
     async def snapshot(self, session: SessionId) -> None:
         """As after many records."""
-        live = self.runtime._rooms._live.get(session)
+        live = self.runtime._live.get(session)
         if live is not None and not live.error:
             live._save(1)
 

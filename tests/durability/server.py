@@ -186,7 +186,7 @@ def _attached(pid: int, arguments: list[str]) -> Iterator[None]:
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 10
-        while not _traced(pid, tracer.pid):
+        while not (_traced(pid, tracer.pid) or _ended(pid)):
             if tracer.poll() is not None or time.monotonic() > deadline:
                 tracer.kill()
                 _, said = tracer.communicate()
@@ -200,6 +200,14 @@ def _attached(pid: int, arguments: list[str]) -> Iterator[None]:
         except subprocess.TimeoutExpired:  # what it traced was killed under its hands
             tracer.kill()
             tracer.communicate()
+
+
+def _ended(pid: int) -> bool:
+    """Also true of one that a fault killed as soon as it was traced."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 def _traced(pid: int, tracer: int) -> bool:

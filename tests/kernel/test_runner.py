@@ -547,3 +547,21 @@ async def test_a_duplicate_gets_the_receipt_of_the_first() -> None:
     await bench.runner.run()
     again = await bench.say("hi", key="k")
     assert (again.message, again.seq, again.duplicate) == (first.message, first.seq, True)
+
+
+async def test_calls_that_share_an_id_each_have_their_own_result() -> None:
+    bench = Bench(model := FakeModel([say("", call("x"), call("x-2"), call("x")), say("ok")]))
+    await bench.say("go")
+    await bench.runner.run()
+    assert sorted(e.call for e in bench.events(ToolFinished)) == ["x", "x-2", "x-3"]
+    assert len(model.prompts) == 2
+
+
+async def test_thousands_of_calls_in_one_reply_are_capped() -> None:
+    calls = [call(f"c{n}") for n in range(1_000)]
+    bench = Bench(FakeModel([say("", *calls), say("ok")]))
+    await bench.say("go")
+    await bench.runner.run()
+    statuses = [e.result.status for e in bench.events(ToolFinished)]
+    assert statuses.count("ok") == 256 and statuses.count("skipped") == 744
+    assert bench.events(TurnEnded)[0].reason == "done"

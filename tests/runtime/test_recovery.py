@@ -154,3 +154,30 @@ async def test_a_torn_log_is_mended_and_the_owner_is_told(tmp_path: Path) -> Non
             r.event.text for r in await seen(runtime, session) if isinstance(r.event, NoticeAdded)
         ]
         assert any("events.torn" in text for text in notices)
+
+
+async def test_a_background_process_tells_its_session_once_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    start = call(
+        "c1",
+        "process",
+        action="start",
+        notify="end",
+        command="until test -e go; do sleep 0.05; done; echo built",
+    )
+    plan = [say("", start), say("It runs."), say("It is built.")]
+    async with house(tmp_path, plan) as runtime:
+        session = (await runtime.create_session()).id
+        assert (await ask(runtime, session, "build it")).text == "It runs."
+    async with house(tmp_path, plan) as runtime:
+        (tmp_path / "go").touch()
+        await until(lambda: session in runtime._rooms._live)
+        await until(lambda: runtime._rooms.get(session).state.turns == 2)
+        await until(lambda: not runtime._rooms.get(session).running)
+    async with house(tmp_path, plan) as runtime:
+        told = [
+            r.event for r in await seen(runtime, session) if isinstance(r.event, MessageReceived)
+        ]
+        assert [m.source for m in told] == ["api", "process"]
+        assert "built" in told[1].parts[0].text  # type: ignore[union-attr]

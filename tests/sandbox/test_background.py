@@ -29,7 +29,13 @@ class House:
         self._calls = 0
 
     async def start(
-        self, command: str, *, key: str = "", session: str = S, terminal: bool = False, name: str = ""
+        self,
+        command: str,
+        *,
+        key: str = "",
+        session: str = S,
+        terminal: bool = False,
+        name: str = "",
     ) -> Process:
         self._calls += 1
         return await self.background.start(
@@ -156,7 +162,9 @@ async def test_who_reads_nothing_is_told(house: House, monkeypatch: pytest.Monke
 
 
 async def test_a_prompt_and_a_repl_work_in_a_terminal(house: House) -> None:
-    process = await house.start("read -p 'Name? ' name; echo; test -t 1 && echo hi $name", terminal=True)
+    process = await house.start(
+        "read -p 'Name? ' name; echo; test -t 1 && echo hi $name", terminal=True
+    )
     await house.prints(process, r"Name\? $")
     await house.background.send(process, "Ann\n")
     await house.prints(process, "hi Ann")
@@ -210,7 +218,9 @@ async def test_stopping_ends_the_tree(house: House) -> None:
 @linux
 async def test_one_whose_supervisor_is_stopped_is_stopped_all_the_same(house: House) -> None:
     mark = f"7202.{os.getpid()}"
-    process = await house.start(f"(setsid sleep {mark} &); kill -STOP $PPID; touch up; sleep {mark}")
+    process = await house.start(
+        f"(setsid sleep {mark} &); kill -STOP $PPID; touch up; sleep {mark}"
+    )
     await until((house.root / "up").exists)
     assert (await house.background.stop(process)).state == "stopped"
     assert not alive_with(mark)
@@ -237,7 +247,9 @@ async def test_their_number_is_limited_for_each_session(house: House) -> None:
     await house.start("sleep 60")
 
 
-async def test_old_ones_that_ended_are_forgotten(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_ones_that_ended_are_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("perdure.sandbox.background.KEPT_ENDED", 2)
     ids = []
     for _ in range(4):

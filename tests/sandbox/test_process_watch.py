@@ -45,7 +45,9 @@ class Post:
         finally:
             await watch.close()
 
-    async def start(self, command: str, notify: str, *, key: str = "k", session: str = S) -> Process:
+    async def start(
+        self, command: str, notify: str, *, key: str = "k", session: str = S
+    ) -> Process:
         return await self.commands.background.start(
             session, command, key=key, cwd=self.root, notify=notify, name="job"
         )
@@ -77,7 +79,8 @@ async def test_its_end_is_told_with_how_its_output_ends(post: Post) -> None:
 async def test_a_match_is_told_and_then_nothing_more(post: Post) -> None:
     async with post.watch():
         process = await post.start(
-            "sleep 0.3; echo listening on 80; until [ -e go ]; do sleep 0.02; done", r"listening on \d+"
+            "sleep 0.3; echo listening on 80; until [ -e go ]; do sleep 0.02; done",
+            r"listening on \d+",
         )
         await until(lambda: post.told)
         (post.root / "go").touch()

@@ -76,7 +76,9 @@ class Chatty(Tool):
         for i in range(self.lines):
             context.output(f"{i}\n")
         artifact = context.artifacts.put(b"x", ".txt")
-        done = await context.commands.run("echo ran", key=context.key, cwd=context.workdir, timeout=9)
+        done = await context.commands.run(
+            "echo ran", key=context.key, cwd=context.workdir, timeout=9
+        )
         return ok(f"{artifact} {done.output.read_text()}")
 
 
@@ -163,7 +165,9 @@ async def test_a_tool_can_clean_up_when_it_is_cancelled(world: World) -> None:
 @pytest.mark.parametrize(
     ("what", "told"), [("exit", "it raised SystemExit"), ("cancel", "it was cancelled from within")]
 )
-async def test_no_tool_can_end_the_runtime_or_its_session(world: World, what: str, told: str) -> None:
+async def test_no_tool_can_end_the_runtime_or_its_session(
+    world: World, what: str, told: str
+) -> None:
     result = await world("bad", what=what)
     assert result.status == "error"
     assert told in result.text
@@ -213,7 +217,7 @@ async def test_calls_beyond_the_threads_wait_their_turn(world: World) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        time.sleep(0.05)
+        release.wait(0.05)
         running -= 1
 
     def emit(_: AnyDelta) -> None: ...

@@ -6,7 +6,7 @@ What does not belong here: the formats of what is copied (storage, checkpoints),
 did (checkpoints), running a workspace (runtime).
 
 The layout of a backup is written down in docs/formats.md. Reading order: records, depots, sources,
-create, check, restore.
+making, checking, restoring.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .check import Report, check
-    from .create import create
+    from .checking import Report, check
     from .depots import Depot, FolderDepot, open_depot
+    from .making import Created, create
     from .records import Manifest
-    from .restore import Restored, restore
+    from .restoring import Restored, restore
 
 _HOMES = {
+    "Created": "making",
     "Depot": "depots",
     "FolderDepot": "depots",
     "Manifest": "records",
-    "Report": "check",
-    "Restored": "restore",
-    "check": "check",
-    "create": "create",
+    "Report": "checking",
+    "Restored": "restoring",
+    "check": "checking",
+    "create": "making",
     "open_depot": "depots",
-    "restore": "restore",
+    "restore": "restoring",
 }
 
 __all__ = [
+    "Created",
     "Depot",
     "FolderDepot",
     "Manifest",
@@ -51,6 +53,6 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    # Not kept in globals(): a function here has the name of its module.
     value: object = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
     return value

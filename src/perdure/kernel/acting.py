@@ -11,6 +11,9 @@ from .ports import Allow, Ask, Refuse
 from .prompt import CallResult
 from .state import Call
 
+CALLS_PER_REPLY = 256
+"""Those beyond are skipped, and the model is told so."""
+
 
 class Acting:
     def __init__(self, desk: Desk) -> None:
@@ -26,9 +29,14 @@ class Acting:
         state = self._desk.journal.state
         if state.response != self._response:
             self._calls, self._permits, self._response = {}, {}, state.response
+        self._cap(calls)
         batch: list[tuple[Allow, bool]] = []
         blocked = False
-        for call in calls:
+        for n, call in enumerate(calls):
+            if n % 64 == 63:
+                await asyncio.sleep(0)  # other sessions are alive too
+            if call.finished:
+                continue
             if call.waiting:
                 blocked = True
             elif call.started is not None and self._doubtful(call.started):
@@ -43,6 +51,15 @@ class Acting:
                 blocked = True
         if batch and state.turn is not None and not state.turn.stop:
             await self._run(batch)
+
+    def _cap(self, calls: Sequence[Call]) -> None:
+        """No more than a sane number of one reply's calls run."""
+        state = self._desk.journal.state
+        if len(state.calls) > CALLS_PER_REPLY:
+            allowed = set(list(state.calls)[:CALLS_PER_REPLY])
+            over = [c for c in calls if c.call.id not in allowed and not c.finished]
+            text = f"Not run: one reply may hold {CALLS_PER_REPLY} calls. Make it again if needed."
+            self.close(over, "skipped", text)
 
     def close(self, calls: Sequence[Call], status: ResultStatus, why: str) -> None:
         """Give each its result without running it."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from . import retry
 from .desk import Desk, Interrupted, Setup
 from .errors import ModelError, PerdureError, StorageError
 from .events import (
     AnyDelta,
     AnyEvent,
+    AssistantPart,
+    CallId,
     CompactionFailed,
     ModelFailed,
     ModelInterrupted,
@@ -17,6 +21,7 @@ from .events import (
     ModelResponded,
     RequestId,
     TextDelta,
+    ToolCall,
     Usage,
 )
 from .ports import Emit, Model
@@ -107,15 +112,16 @@ class Asking:
             native = None if changed else reply.native
         else:
             native = reply.native
+        parts = _distinct(reply.parts)
         desk.journal.append(
             ModelResponded(
                 request=request,
                 model=model.name,
-                parts=reply.parts,
+                parts=parts,
                 stop=reply.stop,
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
-                native=native,
+                native=native if parts is reply.parts else None,
                 ms=round((desk.clock.monotonic() - began) * 1000),
             )
         )
@@ -183,6 +189,25 @@ class Asking:
             event = CompactionFailed(reason=str(error))
         desk.journal.append(event)
         await desk.journal.commit()
+
+
+def _distinct(parts: tuple[AssistantPart, ...]) -> tuple[AssistantPart, ...]:
+    """The same parts if no two calls share an id (D3), else with other ids where they do."""
+    calls = [p for p in parts if isinstance(p, ToolCall)]
+    taken = {c.id for c in calls}
+    if len(taken) == len(calls):
+        return parts
+    seen: set[str] = set()
+    kept: list[AssistantPart] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            id_, n = part.id, 2
+            while id_ in seen or (id_ != part.id and id_ in taken):
+                id_, n = CallId(f"{part.id}-{n}"), n + 1
+            seen.add(id_)
+            part = msgspec.structs.replace(part, id=id_)
+        kept.append(part)
+    return tuple(kept)
 
 
 class _Heard:

@@ -77,14 +77,17 @@ class Runtime:
         self._listing = Listing(services.index, services.store, self._started)
         resuming = Resuming(workspace.private / "resuming")
         self._rooms = Rooms(team, services, self._listing, resuming)
+        self._watch = team.watch(self._tell, lambda s: services.store.exists(SessionId(s)))
 
     async def start(self) -> None:
         """Resume what was unfinished, and from then on let go of what nobody uses."""
         await self._rooms.start()
+        await self._watch.start()
 
     async def close(self) -> None:
         """Stop working; running turns and commands go on at the next start."""
         self._team.release()
+        await self._watch.close()
         await self._rooms.close()
         await self._team.close()
         await self._services.models.close()
@@ -158,6 +161,7 @@ class Runtime:
     async def delete(self, session: SessionId) -> None:
         async with self._rooms.emptied(session):
             await self._services.store.delete(session)
+            await self._team.end_processes(session)
         await self._listing.forget(session)
         with contextlib.suppress(PerdureError):  # what stays behind goes with the next one
             await asyncio.to_thread(self._checkpoints.forget, session)
@@ -372,6 +376,11 @@ class Runtime:
 
     async def _open(self, session: SessionId) -> Live:
         return await self._rooms.open(session)
+
+    async def _tell(self, session: str, text: str, key: str) -> None:
+        """A background process has something to say to its session."""
+        parts = (Text(text=text),)
+        await self.submit(SessionId(session), parts, source="process", sender="process", key=key)
 
     def _as_now(self, view: SessionView) -> SessionView:
         """What the listing says, corrected by what is known of the session at this moment."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perdure.agents import Agent, Agents
+from perdure.agents.config import NAME_PATTERN
 from perdure.context import AgentPrefix, ContextBudget, SessionContext
 from perdure.guard import Places, PolicyFiles, PolicyGate
 from perdure.hooks import CommandHook, HookRunner, HookSet
 from perdure.kernel.errors import Damaged, PerdureError
-from perdure.kernel.events import SessionStarted
+from perdure.kernel.events import SessionId, SessionStarted
 from perdure.memory import MemoryFiles
 from perdure.outbox import Channel, CommandOutbox, Letters
-from perdure.sandbox import SupervisedCommands
+from perdure.sandbox import ProcessWatch, SupervisedCommands
 from perdure.storage import OpenedSession
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
 
@@ -59,6 +61,8 @@ class Team:
         head = next(opened.log.read(through=1), None)
         if head is None or not isinstance(head.event, SessionStarted):
             raise Damaged(f"session {opened.id} does not begin with session_started")
+        if not re.fullmatch(NAME_PATTERN, head.event.agent):  # it becomes part of paths
+            raise Damaged(f"session {opened.id} names no possible agent: {head.event.agent[:80]!r}")
         return await self.live(opened, head.event.agent, Path(head.event.workdir), rested)
 
     async def live(
@@ -124,6 +128,16 @@ class Team:
             name: Channel(name=name, command=c.command, timeout=c.timeout)
             for name, c in self._agents.workspace.config.outbox.items()
         }
+
+    def watch(
+        self, notify: Callable[[str, str, str], Awaitable[object]], exists: Callable[[str], bool]
+    ) -> ProcessWatch:
+        """Tells sessions of their background processes; see `ProcessWatch`."""
+        return ProcessWatch(self._commands.background, notify, exists=exists)
+
+    async def end_processes(self, session: SessionId) -> None:
+        """A session is deleted: what it left running ends."""
+        await self._commands.background.stop_all(session)
 
     def release(self) -> None:
         """Before a shutdown: running commands go on, to be joined at the next start."""

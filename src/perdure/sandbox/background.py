@@ -272,7 +272,7 @@ class Background:
 
     def _all(self, session: str) -> list[Process]:
         try:
-            folders = list(self._home(session).iterdir())
+            folders = [f for f in self._home(session).iterdir() if not f.name.startswith(".")]
         except OSError:
             return []
         found = (settle(folder, self._claims.boot) for folder in folders)

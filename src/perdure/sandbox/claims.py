@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,18 +50,16 @@ class Claims:
         """Make the folder with what is to be run in it. False: it was there. `marker` is found in the
         environment of all that belongs to the command, by default the folder's name. `about`: kept in
         the spec for who lists it. Raises OSError, after which there is no claim."""
-        fresh = True
-        try:
-            folder.mkdir(mode=0o700)
-        except FileNotFoundError:
-            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            fresh = False
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
         if (folder / "spec").exists():
-            return fresh
+            return False
+        mine = (
+            f"{os.getpid()}.{threading.get_ident()}"  # of two who claim at once, both write theirs
+        )
+        new, script = folder / f"spec.{mine}", folder / f"command.{mine}"
         spec = {
-            "argv": self._argv(command, folder),
+            "argv": self._argv(command, script),
             "cwd": os.fspath(cwd),
             "env": {
                 **self.environment,
@@ -74,26 +74,51 @@ class Claims:
             "created": time.time(),
             "about": dict(about or {}),
         }
-        new = folder / f"spec.{os.getpid()}"  # of two who claim at once, both may write it
         try:
+            if (long := _long(command)) is not None:
+                script.write_bytes(long)
             new.write_text(json.dumps(spec), encoding="utf-8")
-            new.rename(folder / "spec")
+            _claim(new, folder / "spec")
+        except FileExistsError:
+            return False
         except OSError:
-            if fresh:
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # one by one: listing them may lack a descriptor
+                script.unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
+                folder.rmdir()
             raise
-        return fresh
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+        return True
 
-    def _argv(self, command: str | Sequence[str], folder: Path) -> list[str]:
+    def _argv(self, command: str | Sequence[str], script: Path) -> list[str]:
         if not isinstance(command, str):
             return list(command)
         path = self.environment["PATH"]
         shell = shutil.which("bash", path=path) or shutil.which("sh", path=path) or "/bin/sh"
-        if len(data := command.encode("utf-8", "replace")) <= LONG_COMMAND:
-            return [shell, "-c", data.decode()]
-        script = folder / "command"
-        script.write_bytes(data)
+        if _long(command) is None:
+            return [shell, "-c", command.encode("utf-8", "replace").decode()]
         return [shell, os.fspath(script)]
+
+
+def _long(command: str | Sequence[str]) -> bytes | None:
+    """A shell command too long for an argument."""
+    if isinstance(command, str) and len(data := command.encode("utf-8", "replace")) > LONG_COMMAND:
+        return data
+    return None
+
+
+def _claim(new: Path, spec: Path) -> None:
+    """Give the finished spec its name, unless somebody has claimed it: then FileExistsError."""
+    try:
+        spec.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        new.rename(spec)  # a file system without links
 
 
 def launch(launcher: Launcher, folder: Path) -> int | None:

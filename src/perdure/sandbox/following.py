@@ -201,6 +201,7 @@ class Following:
         until = loop.time() + STOPPING
         with Ending(supervisor, self._folder) as ended:
             ended.signal(signal.SIGTERM)
+            ended.signal(signal.SIGCONT)  # its command may have stopped it
             while loop.time() < until:
                 if await ended.within(0.02):
                     return

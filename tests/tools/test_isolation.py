@@ -93,7 +93,8 @@ class Quick(Tool):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr("perdure.tools.isolation.CLEANING", 0.2)
     release.clear()
     seen.clear()
     yield World(tmp_path, (*CORE_TOOLS, Bad, Chatty, Quick))
@@ -146,7 +147,6 @@ async def test_a_tool_that_hangs_can_be_stopped_within_a_second(world: World, wh
 async def test_code_that_computes_for_ever_is_interrupted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perdure.tools.isolation.CLEANING", 0.1)
     monkeypatch.setattr("perdure.tools.isolation.GRACE", 0.1)
     await world("bad", what="compute")
     until = time.monotonic() + 5

@@ -216,6 +216,10 @@ class WorkspaceFile(Section):
     budget: Budget = Field(default=Budget(), description="For agents that set none of their own.")
     server: ServerSettings = ServerSettings()
     hooks: tuple[HookSettings, ...] = Field(default=(), description="For every agent.")
+    checkpoints: bool = Field(
+        default=True,
+        description="Keep the working folder as it was before a turn's first change; see rewind.",
+    )
     outbox: dict[Annotated[str, Field(pattern=NAME_PATTERN)], ChannelSettings] = Field(
         default={}, description="Channels that answers can be sent to, by name."
     )

@@ -7,7 +7,7 @@ folder that is ignored nothing is looked at, so nothing there can be taken back 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 FILES = (".gitignore", ".perdureignore")
@@ -105,12 +105,14 @@ class Rules:
 class Chain:
     """The rules that hold in a folder, the weakest first."""
 
-    __slots__ = ("_by_path", "_names", "_rules")
+    __slots__ = ("_by_path", "_rules", "may_match")
 
     def __init__(self, rules: Sequence[Rules]) -> None:
         self._rules = tuple(rules)
         # Most names match nothing, and are done with one look.
-        self._names = _any([r.names for r in rules if r.names])
+        names = _any([r.names for r in rules if r.names])
+        self.may_match: Callable[[str], object] = names.fullmatch if names else _never
+        """May a pattern that looks at the name alone match?"""
         self._by_path = tuple(r for r in rules if r.has_paths)
 
     def with_rules(self, rules: Rules) -> Chain:
@@ -118,15 +120,16 @@ class Chain:
 
     def ignores(self, name: str, path: str, is_folder: bool) -> bool:
         """`path`: from the root."""
-        if (self._names is None or not self._names.fullmatch(name)) and not (
-            self._by_path and any(rules.by_path(path) for rules in self._by_path)
-        ):
+        if not self.may_match(name) and not any(rules.by_path(path) for rules in self._by_path):
             return False
         for rules in reversed(self._rules):
             verdict = rules.verdict(name, path, is_folder)
             if verdict is not None:
                 return verdict
         return False
+
+
+def _never(name: str) -> None: ...
 
 
 def _any(patterns: list[str]) -> re.Pattern[str] | None:

@@ -113,12 +113,12 @@ class Scan:
             name = item.name
             if name == PRIVATE or (not deep and name.startswith(DRAFTS)):
                 continue
-            text = to_text(name)
-            asked = wanted.get(text)
+            text = name if name.isascii() else to_text(name)
+            asked = wanted.get(text) if wanted else None
             entry: Entry | Why
             try:
                 status = item.stat(follow_symlinks=False)
-                kind = stat.S_IFMT(status.st_mode)
+                kind = status.st_mode & 0o170000
                 is_folder = kind == stat.S_IFDIR
                 kept = asked is not None and not isinstance(asked, Left)
                 if not kept and rules.ignores(name, path + name, is_folder):

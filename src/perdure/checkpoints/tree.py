@@ -11,7 +11,7 @@ import msgspec
 from .records import Why
 
 
-class File(msgspec.Struct, frozen=True, array_like=True, tag="file"):
+class File(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="file"):
     name: str
     mode: int
     """Permission bits."""
@@ -20,19 +20,19 @@ class File(msgspec.Struct, frozen=True, array_like=True, tag="file"):
     """Name of the object that holds it."""
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True, tag="link"):
+class Link(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="link"):
     name: str
     target: str
 
 
-class Folder(msgspec.Struct, frozen=True, array_like=True, tag="folder"):
+class Folder(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="folder"):
     name: str
     mode: int
     tree: str
     """Name of the object that lists it."""
 
 
-class Left(msgspec.Struct, frozen=True, array_like=True, tag="left"):
+class Left(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="left"):
     """It was there and was not taken. Without these a restore could not tell what was made since."""
 
     name: str

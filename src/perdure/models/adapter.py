@@ -7,7 +7,7 @@ parsing, errors, cancellation and prices are here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from perdure.kernel.errors import ConfigError, ModelError, PerdureError
@@ -17,6 +17,7 @@ from perdure.kernel.prompt import Prompt, Reply
 
 from .failures import failure, read_error, readable
 from .prices import Price
+from .redact import Redactor
 from .reply import Draft
 from .spec import ModelSpec
 from .sse import EventTooLong, SseParser
@@ -50,6 +51,9 @@ class Adapter(ABC):
     """Its reader's `native` writes calls that came broken as they were mended."""
     reserved: ClassVar[frozenset[str]] = frozenset()
     """Fields of the body that `extra` may not set, for the adapter writes them from the prompt."""
+
+    call_id: ClassVar[Callable[[str], str]] = str
+    """An id as the server takes it back, where it gives out others itself."""
 
     def __init__(self, spec: ModelSpec, http: Http) -> None:
         if taken := self.reserved.intersection(spec.extra):
@@ -93,17 +97,19 @@ class Adapter(ABC):
                 ) as response,
             ):
                 await self._read(response, reader, key)
-            return draft.finish(reader.native, self._price.of, mends=self.mends)
+            return draft.finish(reader.native, self._price.of, mends=self.mends, ids=self.call_id)
         except ModelError as error:
             if not error.partial and error.kind != "empty":
                 error.partial = draft.partial
+            Redactor(self.spec, key).error(error)
             raise
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise ModelError(
-                f"{self.spec.provider} sent what cannot be read: {readable(str(error), key)}",
+            unreadable = ModelError(
+                f"{self.spec.provider} sent what cannot be read: {readable(str(error))}",
                 kind="server",
                 partial=draft.partial,
-            ) from error
+            )
+            raise Redactor(self.spec, key).error(unreadable) from error
 
     async def close(self) -> None:  # noqa: B027 (most adapters hold nothing: connections are shared)
         """Let go of what the adapter holds besides the shared connections."""

@@ -21,6 +21,7 @@ from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prefix, Prom
 from .adapter import Adapter
 from .anthropic_items import END, FORMAT, encode_item, text_block, user_message
 from .anthropic_stream import AnthropicReader
+from .calls import call_id
 from .claude import Claude
 from .codec import encode
 from .reply import Draft
@@ -42,6 +43,7 @@ class Anthropic(Adapter):
 
     format = FORMAT
     mends = True
+    call_id = staticmethod(call_id)
     reserved = frozenset(("messages", "system", "stream", "tool_choice"))
 
     def __init__(self, spec: ModelSpec, http: Http) -> None:

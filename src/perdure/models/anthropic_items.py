@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 
 from perdure.kernel.events import Image, Json, Part, Text, ToolCall
@@ -16,6 +14,7 @@ from perdure.kernel.prompt import (
     UserItem,
 )
 
+from .calls import call_id, call_name, own
 from .codec import encode
 from .pictures import base64_of, unshown
 
@@ -33,16 +32,7 @@ def encode_item(item: Item, images: ImageSource | None) -> bytes:
         return user_message(_content(item.parts, images))
     if isinstance(item, ResultsItem):
         return user_message([_result(r, images) for r in item.results])
-    if item.native is not None and item.native.format == FORMAT:
-        return bytes(item.native.body)
-    return _assistant(item)
-
-
-def call_id(identity: str) -> str:
-    """An id as this API takes it; other providers use other letters."""
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", identity):
-        return identity
-    return f"call_{hashlib.sha256(identity.encode(errors='replace')).hexdigest()[:24]}"
+    return own(item, FORMAT, call_id) or _assistant(item)
 
 
 def _assistant(item: AssistantItem) -> bytes:
@@ -56,7 +46,7 @@ def _assistant(item: AssistantItem) -> bytes:
                 {
                     "type": "tool_use",
                     "id": call_id(part.id),
-                    "name": re.sub(r"[^A-Za-z0-9_-]", "_", part.name)[:128] or "unnamed",
+                    "name": call_name(part.name),
                     "input": part.arguments,
                 }
             )

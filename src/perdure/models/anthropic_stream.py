@@ -122,7 +122,8 @@ class AnthropicReader:
                 block["thinking"] = said
             elif kind == "tool_use":
                 call = next(ours)
-                block["id"], block["input"] = call.id, verbatim(said, call)
+                block["id"], block["name"] = call.id, call.name
+                block["input"] = verbatim(said, call)
             elif partial := self._inputs.get(index):
                 block["input"] = decode_arguments(partial) or {}
             content.append(block)

@@ -29,6 +29,7 @@ from perdure.kernel.prompt import (
 )
 
 from .adapter import Adapter
+from .calls import call_name, own
 from .codec import clean, decode, encode
 from .failures import error_of, problem
 from .pictures import base64_of, unshown
@@ -155,9 +156,7 @@ class Gemini(Adapter):
             return _content("user", _parts(item.parts, images) or [{"text": "(nothing)"}])
         if isinstance(item, ResultsItem):
             return self._encode_results(item, images)
-        if item.native is not None and item.native.format == self.format:
-            return bytes(item.native.body)
-        return _answer(item)
+        return own(item, self.format) or _answer(item)
 
     def _encode_results(self, item: ResultsItem, images: ImageSource | None) -> bytes:
         responses: list[Json] = []
@@ -188,7 +187,7 @@ def _response(result: CallResult, inside: list[Json]) -> Block:
     text = result.result.text or ("" if ok else result.result.status)
     response: Block = {
         "id": result.call,
-        "name": result.tool,
+        "name": call_name(result.tool),
         "response": {"output" if ok else "error": text},
     }
     if inside:
@@ -204,7 +203,7 @@ def _answer(item: AssistantItem) -> bytes:
             if part.text.strip():
                 parts.append({"text": part.text})
         elif isinstance(part, ToolCall):
-            call: Block = {"id": part.id, "name": part.name, "args": part.arguments}
+            call: Block = {"id": part.id, "name": call_name(part.name), "args": part.arguments}
             block: Block = {"functionCall": call}
             if not signed:
                 block["thoughtSignature"] = NO_SIGNATURE
@@ -311,7 +310,12 @@ class GeminiReader:
             part: dict[str, object] = {**received}
             if isinstance(call := received.get("functionCall"), dict):
                 mended = next(ours)
-                part["functionCall"] = {**call, "id": mended.id, "args": mended.arguments}
+                part["functionCall"] = {
+                    **call,
+                    "id": mended.id,
+                    "name": mended.name,
+                    "args": mended.arguments,
+                }
             elif "text" in received:
                 block = self._draft.blocks.get(index)
                 part["text"] = block.whole if block is not None else ""

@@ -12,12 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from perdure.kernel.errors import ConfigError, ModelError
+from perdure.kernel.errors import ConfigError, ModelError, PerdureError
 from perdure.kernel.events import RequestId
 from perdure.kernel.ports import Emit
 from perdure.kernel.prompt import Prompt, Reply
 
 from .prices import Price
+from .redact import Redactor
 from .reply import Draft
 from .spec import ModelSpec
 from .wire import Http
@@ -70,16 +71,21 @@ class LongTail:
 
     async def call(self, prompt: Prompt, request: RequestId, emit: Emit) -> Reply:
         draft = Draft(self.spec.name, request, emit)
-        bridge = self._bridge
-        if bridge is None:
-            bridge = self._bridge = await asyncio.to_thread(_open, self.spec)
         try:
+            key = self.spec.key()
+        except PerdureError as error:
+            raise ModelError(error.message, kind="auth", hint=error.hint) from error
+        try:
+            bridge = self._bridge
+            if bridge is None:
+                bridge = self._bridge = await asyncio.to_thread(_open, self.spec)
             async with self._price.known():
                 await bridge.stream(prompt, draft)
             return draft.finish(bridge.native, self._price.of)
         except ModelError as error:
             if not error.partial and error.kind != "empty":
                 error.partial = draft.partial
+            Redactor(self.spec, key).error(error)
             raise
 
     async def close(self) -> None:

@@ -44,6 +44,7 @@ from perdure.kernel.errors import ModelError, ModelErrorKind, PerdureError
 from perdure.kernel.events import Json, Native, Part, StopReason, Text, ToolCall, Usage
 from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prefix, Prompt, UserItem
 
+from .calls import call_id, call_name, own
 from .failures import error_of, problem, readable
 from .openai_content import missing, result_text
 from .reply import Draft, native
@@ -229,8 +230,8 @@ def _message(item: Item, images: ImageSource | None) -> ModelMessage | None:
     if isinstance(item, UserItem):
         return ModelRequest(parts=[UserPromptPart(content=_content(item.parts, images))])
     if isinstance(item, AssistantItem):
-        if item.native is not None and item.native.format == FORMAT:
-            return ModelMessagesTypeAdapter.validate_json(bytes(item.native.body))[0]
+        if body := own(item, FORMAT, call_id):
+            return ModelMessagesTypeAdapter.validate_json(body)[0]
         parts: list[TextPart | ToolCallPart] = []
         for part in item.parts:
             if isinstance(part, Text):
@@ -238,7 +239,9 @@ def _message(item: Item, images: ImageSource | None) -> ModelMessage | None:
             elif isinstance(part, ToolCall):
                 parts.append(
                     ToolCallPart(
-                        tool_name=part.name, args=dict(part.arguments), tool_call_id=part.id
+                        tool_name=call_name(part.name),
+                        args=dict(part.arguments),
+                        tool_call_id=call_id(part.id),
                     )
                 )
         return ModelResponse(parts=parts) if parts else None
@@ -248,7 +251,11 @@ def _message(item: Item, images: ImageSource | None) -> ModelMessage | None:
         pictures = [p for p in result.result.parts if not isinstance(p, Text)]
         content = [text, *_content_list(tuple(pictures), images)] if pictures else text
         results.append(
-            ToolReturnPart(tool_name=result.tool, content=content, tool_call_id=result.call)
+            ToolReturnPart(
+                tool_name=call_name(result.tool),
+                content=content,
+                tool_call_id=call_id(result.call),
+            )
         )
     return ModelRequest(parts=results)
 

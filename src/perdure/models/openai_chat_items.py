@@ -8,6 +8,7 @@ from __future__ import annotations
 from perdure.kernel.events import Image, Json, Part, Text, ToolCall
 from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prefix, ResultsItem, UserItem
 
+from .calls import call_name, own
 from .codec import encode
 from .openai_content import data_url, missing, only_text, result_text
 from .openai_dialect import Dialect
@@ -27,8 +28,8 @@ class ChatItems:
         self._dialect = dialect
 
     def item(self, item: Item, images: ImageSource | None) -> bytes:
-        if isinstance(item, AssistantItem) and (own := self._own(item)):
-            return own
+        if isinstance(item, AssistantItem) and (body := own(item, FORMAT, self._dialect.call_id)):
+            return body
         return _joined(self._messages(item, images))
 
     def marked(self, item: Item, images: ImageSource | None) -> bytes:
@@ -47,15 +48,6 @@ class ChatItems:
         if self._dialect.cache_marks:
             _mark(message)
         return encode(message)
-
-    def _own(self, item: AssistantItem) -> bytes:
-        """The native form, where it may go back as it is; else nothing."""
-        if item.native is None or item.native.format != FORMAT:
-            return b""
-        ids = [part.id for part in item.parts if isinstance(part, ToolCall)]
-        if any(self._dialect.call_id(id) != id for id in ids):
-            return b""
-        return bytes(item.native.body)
 
     def _messages(self, item: Item, images: ImageSource | None) -> list[Message]:
         if isinstance(item, UserItem):
@@ -79,7 +71,7 @@ class ChatItems:
                     "id": self._dialect.call_id(call.id),
                     "type": "function",
                     "function": {
-                        "name": call.name,
+                        "name": call_name(call.name),
                         "arguments": encode(call.arguments).decode(),
                     },
                 }

@@ -17,12 +17,15 @@ from urllib.parse import urlsplit
 
 from perdure.kernel.errors import ConfigError
 
+from .calls import short_id
 from .failures import read_error
 from .providers import find
 from .spec import ModelSpec
 from .wire import Response
 
 OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_ID = 40
+"""Characters, of a call id in Chat Completions: the tightest limit its errors have named."""
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
@@ -45,6 +48,8 @@ class Dialect:
     """Field without which a message with tool calls is refused while the model thinks; it may be empty."""
     short_ids: bool = False
     """Call ids must be nine letters or digits (Mistral)."""
+    longest_id: int = 0
+    """Characters a call id may have (OpenAI); 0: any number."""
     cache_marks: bool = False
     """Caches only up to `cache_control` marks (Anthropic's models behind OpenRouter)."""
     tells_cost: bool = False
@@ -52,6 +57,8 @@ class Dialect:
 
     def call_id(self, id: str) -> str:
         """The id as this server takes it; the same one always gives the same one."""
+        if self.longest_id:
+            return short_id(id, self.longest_id)
         if not self.short_ids or _MISTRAL_ID.fullmatch(id):
             return id
         return hashlib.blake2b(id.encode(), digest_size=16).hexdigest()[:9]
@@ -71,6 +78,7 @@ def dialect_of(spec: ModelSpec) -> Dialect:
             cache_marks=lab.endswith("anthropic"),
             reasoning_due="reasoning_content" if thinks else "",
             tells_cost=True,
+            longest_id=OPENAI_ID if lab.endswith("openai") else 0,
         )
     if provider == "mistral" or _under(host, "mistral.ai"):
         return Dialect(asks_usage=False, short_ids=True)
@@ -79,7 +87,7 @@ def dialect_of(spec: ModelSpec) -> Dialect:
     ):
         return Dialect(reasoning_due="reasoning_content")
     if _under(host, "openai.com", "openai.azure.com", "services.ai.azure.com"):
-        return Dialect(output_limit="max_completion_tokens", tool_choice=True)
+        return Dialect(output_limit="max_completion_tokens", tool_choice=True, longest_id=OPENAI_ID)
     return Dialect()
 
 

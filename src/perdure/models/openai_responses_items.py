@@ -8,6 +8,7 @@ from __future__ import annotations
 from perdure.kernel.events import Json, Part, Text, ToolCall
 from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prefix, ResultsItem, UserItem
 
+from .calls import call_name, own, short_id
 from .codec import encode
 from .openai_content import data_url, missing, only_text, result_text
 
@@ -19,9 +20,8 @@ Object = dict[str, Json]
 
 def item_json(item: Item, images: ImageSource | None) -> bytes:
     """The input items of one item of the prompt, joined by commas."""
-    native = item.native if isinstance(item, AssistantItem) else None
-    if native is not None and native.format == FORMAT:
-        return bytes(native.body)[1:-1]
+    if isinstance(item, AssistantItem) and (body := own(item, FORMAT, short_id)):
+        return body[1:-1]
     return b",".join([encode(object) for object in _objects(item, images)])
 
 
@@ -61,7 +61,7 @@ def _objects(item: Item, images: ImageSource | None) -> list[Object]:
         return [
             {
                 "type": "function_call_output",
-                "call_id": result.call,
+                "call_id": short_id(result.call),
                 "output": _output(result_text(result.result), result.result.parts, images),
             }
             for result in item.results
@@ -74,8 +74,8 @@ def _objects(item: Item, images: ImageSource | None) -> list[Object]:
             objects.append(
                 {
                     "type": "function_call",
-                    "call_id": part.id,
-                    "name": part.name,
+                    "call_id": short_id(part.id),
+                    "name": call_name(part.name),
                     "arguments": encode(part.arguments).decode(),
                 }
             )

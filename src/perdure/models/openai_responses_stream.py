@@ -71,8 +71,8 @@ class ResponsesStream:
         self._items: dict[Hashable, bytes] = {}
         self._seen = False
         """Whether any item came with an event of its own."""
-        self._call_ids: dict[Hashable, str] = {}
-        """Of the finished calls, as the server named them."""
+        self._calls: dict[Hashable, tuple[str, str]] = {}
+        """(id, name) of the finished calls, as the server gave them."""
         self._paragraph: dict[Hashable, Json] = {}
         """The last index of a thought's summary, which comes in paragraphs."""
         self._refused = False
@@ -129,7 +129,8 @@ class ResponsesStream:
         items: list[bytes] = []
         for place, raw in self._items.items():
             call = left.pop(place, None)
-            if call is None or (call.id == self._call_ids.get(place) and not call.unparsed):
+            said = (call.id, call.name) if call is not None else None
+            if call is None or (said == self._calls.get(place) and not call.unparsed):
                 items.append(raw)
             else:
                 items.append(_mended(raw, call))
@@ -153,7 +154,7 @@ class ResponsesStream:
             raw = encode(item)
         kind = item.get("type")
         if kind == "function_call":
-            self._call_ids[place] = _string(item.get("call_id"))
+            self._calls[place] = _string(item.get("call_id")), _string(item.get("name"))
             self._call(place, item)
         elif kind == "message":
             for index, part in enumerate(_objects(item.get("content"))):

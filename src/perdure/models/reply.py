@@ -29,6 +29,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.prompt import Reply
 
+from .calls import call_name
 from .codec import clean, decode_arguments
 
 MAX_ARGUMENT_CHARS = 4 * 1024 * 1024
@@ -123,10 +124,11 @@ class Draft:
         cost: Callable[[Usage], float | None],
         *,
         mends: bool = False,
+        ids: Callable[[str], str] = str,
     ) -> Reply:
         """The whole reply. `native` is asked for the provider's own form when every call came whole,
         with an id of its own, or when it `mends` those that did not, writing them as the calls it is
-        given; otherwise history is re-encoded from the parts.
+        given; otherwise history is re-encoded from the parts. `ids`: an id as the provider takes it.
         Raises ModelError: cut, empty or refused."""
         if self.stop is None:
             raise ModelError(
@@ -134,7 +136,7 @@ class Draft:
                 kind="cut",
                 partial=self.partial,
             )
-        parts, calls, intact = self._parts()
+        parts, calls, intact = self._parts(ids)
         text = any(isinstance(p, Text) for p in parts)
         if not text and not calls:
             raise self._nothing()
@@ -160,15 +162,19 @@ class Draft:
                 self._calls += 1
         return block
 
-    def _parts(self) -> tuple[list[AssistantPart], list[ToolCall], bool]:
+    def _parts(self, ids: Callable[[str], str]) -> tuple[list[AssistantPart], list[ToolCall], bool]:
         parts: list[AssistantPart] = []
         calls: list[ToolCall] = []
+        given = {ids(b.call_id) for b in self.blocks.values() if b.call_id}
         seen: set[str] = set()
         intact = True
         for block in self.blocks.values():
             whole = block.whole
             if block.kind == "call":
-                call, ok = self._call(block, whole, seen)
+                identity = ids(block.call_id) if block.call_id else ""
+                if not identity or identity in seen:
+                    identity = _unused(f"{identity or self._request}-{block.index}", given | seen)
+                call, ok = _call(block, identity, whole)
                 seen.add(call.id)
                 intact = intact and ok
                 calls.append(call)
@@ -179,18 +185,6 @@ class Draft:
             elif whole:
                 parts.append(Thinking(text=whole))
         return parts, calls, intact
-
-    def _call(self, block: Block, whole: str, seen: set[str]) -> tuple[ToolCall, bool]:
-        """The call, and whether the provider sent it in a form that can be sent back."""
-        identity, ok = block.call_id, True
-        if not identity or identity in seen:
-            identity, ok = f"{identity or self._request}-{block.index}", False
-        arguments = None if block.too_long else decode_arguments(whole)
-        unparsed = "" if arguments is not None else whole[:MAX_UNPARSED_CHARS] or "nothing"
-        call = ToolCall(
-            id=CallId(identity), name=block.name, arguments=arguments or {}, unparsed=unparsed
-        )
-        return call, ok and arguments is not None
 
     def _nothing(self) -> ModelError:
         if self.stop == "refusal":
@@ -204,6 +198,25 @@ class Draft:
             )
         said = f"The model's answer was empty: {self.why}" if self.why else ""
         return ModelError(said or "The model's answer was empty.", kind="empty")
+
+
+def _call(block: Block, identity: str, whole: str) -> tuple[ToolCall, bool]:
+    """The call, and whether the provider sent it in a form that can be sent back."""
+    arguments = None if block.too_long else decode_arguments(whole)
+    unparsed = "" if arguments is not None else whole[:MAX_UNPARSED_CHARS] or "nothing"
+    name = call_name(block.name)
+    call = ToolCall(id=CallId(identity), name=name, arguments=arguments or {}, unparsed=unparsed)
+    ok = arguments is not None and identity == block.call_id and name == block.name
+    return call, ok
+
+
+def _unused(identity: str, taken: set[str]) -> str:
+    """The id, or with a number behind it that makes it another than those."""
+    found, number = identity, 1
+    while found in taken:
+        number += 1
+        found = f"{identity}-{number}"
+    return found
 
 
 def native(format: str, body: bytes) -> Native:

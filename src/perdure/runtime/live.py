@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -31,7 +32,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.inbox import Inbox, Receipt
 from perdure.kernel.journal import Journal
-from perdure.kernel.ports import Gate, Hooks, Outbox
+from perdure.kernel.ports import Checkpointer, Gate, Hooks, Outbox
 from perdure.kernel.runner import Runner
 from perdure.kernel.state import State, evolve
 from perdure.storage import OpenedSession
@@ -58,32 +59,39 @@ _saved = msgspec.json.Decoder(Saved)
 _encode = msgspec.json.Encoder().encode
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What stands behind the ports of one session."""
+
+    context: SessionContext
+    cast: Cast
+    gate: Gate
+    hooks: Hooks
+    outbox: Outbox
+    checkpointer: Checkpointer
+
+
 class Live:
-    """Made by `open_live`. Closed by `close`, after which it must not be used."""
+    """Made by `Team.live`. Closed by `close`, after which it must not be used."""
 
     def __init__(
         self,
         opened: OpenedSession,
         state: State,
-        context: SessionContext,
-        cast: Cast,
-        gate: Gate,
-        hooks: Hooks,
-        outbox: Outbox,
+        parts: Parts,
         services: Services,
         rested: Callable[[Live], None],
     ) -> None:
         self.id: SessionId = opened.id
         self.opened = opened
-        self.gate = gate
         self.error = ""
         """Why the session cannot go on now."""
         self.held = ""
         """Why it does not go on by itself."""
         self.progressed: Callable[[], None] | None = None
         """Called once, when the session has made a first step after a restart."""
-        self._services, self._rested, self._cast = services, rested, cast
-        self._context = context
+        self._services, self._rested, self._cast = services, rested, parts.cast
+        self._context = parts.context
         self._broadcast = Broadcast(opened.log.last)
         self.outcomes = Outcomes()
         if state.turn is not None:
@@ -91,7 +99,7 @@ class Live:
         self._journal = Journal(
             log=opened.log,
             state=state,
-            context=context,
+            context=parts.context,
             clock=services.clock,
             publish=self._publish,
         )
@@ -99,14 +107,15 @@ class Live:
         self._runner = Runner(
             Desk(
                 journal=self._journal,
-                context=context,
-                gate=gate,
-                hooks=hooks,
+                context=parts.context,
+                gate=parts.gate,
+                hooks=parts.hooks,
                 clock=services.clock,
                 ids=services.ids,
-                setup=lambda: cast.setup(self.state.model, context),
+                setup=lambda: parts.cast.setup(self.state.model, parts.context),
                 emit=self._broadcast.delta,
-                outbox=outbox,
+                outbox=parts.outbox,
+                checkpointer=parts.checkpointer,
                 boot=services.boot,
             )
         )

@@ -15,7 +15,7 @@ import msgspec
 
 from perdure import __version__
 from perdure.agents import Agents, Workspace
-from perdure.checkpoints import Changes, Checkpoint, Checkpoints, Restored
+from perdure.checkpoints import Changes, Checkpoint, Restored
 from perdure.kernel.errors import (
     Conflict,
     InvalidInput,
@@ -70,9 +70,7 @@ class Runtime:
     ) -> None:
         self.workspace = workspace
         self._agents, self._team, self._services = agents, team, services
-        self._checkpoints = Checkpoints(
-            workspace.private / "checkpoints", services.clock, services.ids
-        )
+        self._checkpoints = team.checkpoints
         self._started = services.clock.now()
         self._listing = Listing(services.index, services.store, self._started)
         resuming = Resuming(workspace.private / "resuming")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from perdure.agents import Agent, Agents
 from perdure.agents.config import NAME_PATTERN
+from perdure.checkpoints import Checkpoints, TurnCheckpoints
 from perdure.context import AgentPrefix, ContextBudget, SessionContext
 from perdure.guard import Places, PolicyFiles, PolicyGate
 from perdure.hooks import CommandHook, HookRunner, HookSet
 from perdure.kernel.errors import Damaged, PerdureError
-from perdure.kernel.events import SessionId, SessionStarted
+from perdure.kernel.events import CheckpointTaken, SessionId, SessionStarted, TurnId
 from perdure.memory import MemoryFiles
 from perdure.outbox import Channel, CommandOutbox, Letters
 from perdure.sandbox import ProcessWatch, SupervisedCommands
@@ -23,7 +24,7 @@ from perdure.storage import OpenedSession
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
 
 from .cast import EMBEDDED, Cast
-from .live import Live, restore
+from .live import Live, Parts, restore
 from .services import Services
 
 CHARS_PER_TOKEN = 3
@@ -52,6 +53,9 @@ class Team:
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
+        self.checkpoints = Checkpoints(
+            agents.workspace.private / "checkpoints", services.clock, services.ids
+        )
         self.letters = Letters(agents.workspace.private / "outbox")
         self._outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
         self._warming: dict[tuple[str, str], asyncio.Future[int]] = {}
@@ -86,8 +90,15 @@ class Team:
         )
         state = restore(opened, context)
         await self.warm(agent, state.model)
-        hooks = HookRunner(kit.hooks, opened.id)
-        return Live(opened, state, context, cast, gate, hooks, self._outbox, services, rested)
+        parts = Parts(
+            context=context,
+            cast=cast,
+            gate=gate,
+            hooks=HookRunner(kit.hooks, opened.id),
+            outbox=self._outbox,
+            checkpointer=_Checkpointer(self._agents, self.checkpoints, opened.id, workdir),
+        )
+        return Live(opened, state, parts, services, rested)
 
     async def warm(self, agent: str, chosen: str) -> None:
         """What is known of a cloud's models takes half a second to load, once: not on the event loop.
@@ -214,3 +225,18 @@ class Team:
             services.clock,
             images=opened.artifacts,
         )
+
+
+class _Checkpointer:
+    """Implements ports.Checkpointer; perdure.yaml can turn it off."""
+
+    def __init__(
+        self, agents: Agents, checkpoints: Checkpoints, session: SessionId, workdir: Path
+    ) -> None:
+        self._agents = agents
+        self._turns = TurnCheckpoints(checkpoints, session, workdir)
+
+    async def take(self, turn: TurnId, seq: int) -> CheckpointTaken | None:
+        if not self._agents.workspace.config.checkpoints:
+            return None
+        return await self._turns.take(turn, seq)

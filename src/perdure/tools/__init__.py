@@ -1,9 +1,10 @@
 """Tools: what an agent can do on its owner's machine.
 
-Here belongs the `Tool` base class, the four core tools (read, write, edit, bash), the registry that also
-loads the owner's own tools (`Toolbox`), and the bench that turns a model's call into a checked, runnable
-one (`Bench`). What does not belong here: whether a call may run (guard), how a command is supervised
-(sandbox), where artifacts are kept (storage). They meet this package through the protocols in `base`.
+Here belongs the `Tool` base class, the core tools (read, write, edit, bash, process), the registry that
+also loads the owner's own tools (`Toolbox`), the bench that turns a model's call into a checked, runnable
+one (`Bench`), and the threads for tools that may block (`Isolation`). What does not belong here: whether
+a call may run (guard), how a command is supervised (sandbox), where artifacts are kept (storage). They
+meet this package through the protocols in `base`.
 
 Wiring, one toolbox per agent and one bench per session:
 
@@ -29,6 +30,7 @@ from .base import (
     resolve,
 )
 from .bench import Bench, Prepared
+from .isolation import Isolation
 from .toolbox import CORE_TOOLS, Toolbox, ToolFileError
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Commands",
     "Effect",
     "Image",
+    "Isolation",
     "Prepared",
     "Text",
     "Tool",

@@ -36,7 +36,7 @@ IDLE = 10.0
 PENDING = 256
 """Deltas on their way to the session, beyond which a tool that shows more has to wait."""
 SWITCH = 0.001
-"""Seconds after which a thread that computes lets another one run; Python's 5 ms are felt by every session."""
+"""Seconds that a thread which computes keeps the others waiting; Python's 5 ms would be felt."""
 AT_ONCE = 32
 """Deltas handed over in one step of the session's loop."""
 
@@ -112,7 +112,11 @@ class Isolation:
             self._hung.pop(worker, None)
             worker.end()
 
-        timer = asyncio.get_running_loop().call_later(CLEANING, worker.interrupt)
+        # No timer of the loop: code that computes must be ended also when the loop has been closed.
+        timer = threading.Timer(CLEANING, worker.interrupt)
+        timer.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread to be had
+            timer.start()
         call.over.add_done_callback(ended)
 
 

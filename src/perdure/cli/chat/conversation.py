@@ -19,7 +19,8 @@ from perdure.cli.client import Connected
 from perdure.cli.common import resolve, title_of
 from perdure.cli.link import Link, Lost, message_key
 from perdure.cli.problems import Problem, problem_of
-from perdure.cli.view.blocks import Block, Level, Note
+from perdure.cli.view.blocks import Asked, Block, Level, Note
+from perdure.cli.view.question import question_of
 from perdure.cli.view.story import Story
 from perdure.kernel.errors import NotFound, PerdureError
 from perdure.kernel.events import (
@@ -56,6 +57,7 @@ class Conversation:
         self.connected = True
         self.changed: Callable[[], None] = lambda: None
         """Set by the display; called on the event loop whenever something is to be shown."""
+        self._viewed: set[str] = set()
         self._blocks: list[Block] = []
         self._follower: asyncio.Task[None] | None = None
         self._creating = asyncio.Lock()
@@ -105,6 +107,11 @@ class Conversation:
             self.story.agent, self.story.workdir = view.agent, view.workdir
             self.story.cost_usd, self.story.unpriced = view.cost_usd, view.unpriced
             self.story.usage = view.usage
+        # One that is older than what is shown cannot be decided on unseen.
+        shown_ones = {b.request.approval for b in self._blocks if isinstance(b, Asked)}
+        for request in self.story.approvals.values():
+            if request.approval not in shown_ones:
+                self._blocks.append(Asked(request=request))
 
     def follow(self) -> None:
         """Begin to follow the session, if there is one."""
@@ -188,6 +195,16 @@ class Conversation:
     def approval(self) -> ApprovalRequested | None:
         """The one that has waited longest."""
         return next(iter(self.story.approvals.values()), None)
+
+    def unseen(self, request: ApprovalRequested) -> str:
+        """What of a question the person has not been shown, as a sentence. It can be allowed once
+        nothing is left, after `viewed`."""
+        return "" if request.approval in self._viewed else question_of(request).cut
+
+    def viewed(self, request: ApprovalRequested) -> None:
+        """The person was shown all of it."""
+        self._viewed.add(request.approval)
+        self.changed()
 
     # What a person does -----------------------------------------------------------------------------
 

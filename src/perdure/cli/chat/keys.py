@@ -8,6 +8,8 @@ from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
+from perdure.cli.view.question import always
+
 if TYPE_CHECKING:
     from perdure.cli.chat.live import LiveChat
 
@@ -130,5 +132,5 @@ def _allow(chat: LiveChat, scope: str) -> None:
         chat.answer(request, "allow", "once")
     elif scope == "session" and "session" in request.offers:
         chat.answer(request, "allow", "session")
-    elif scope == "always" and "always" in request.offers:
+    elif scope == "always" and always(request):
         chat.answer(request, "allow", "always")

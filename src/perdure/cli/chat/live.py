@@ -317,6 +317,8 @@ class LiveChat:
         scope: ApprovalScope = "once",
         note: str = "",
     ) -> None:
+        if answer == "allow" and self.conversation.unseen(request):
+            return
         self._answered.add(request.approval)
         self.start(self._decide(request, answer, scope, note))
 
@@ -340,14 +342,12 @@ class LiveChat:
 
     async def _view(self, request: ApprovalRequested) -> None:
         import click
-        import msgspec
 
-        from perdure.cli.view.clean import clean
+        from perdure.cli.view.question import whole_text
 
-        arguments = msgspec.json.format(msgspec.json.encode(request.arguments), indent=2).decode()
-        text = f"{request.tool}: {request.reason}\n\n{request.preview}\n\n{arguments}\n"
         async with in_terminal():
-            await asyncio.to_thread(click.echo_via_pager, clean(text))
+            await asyncio.to_thread(click.echo_via_pager, whole_text(request))
+        self.conversation.viewed(request)
 
     def interrupt(self) -> None:
         """Ctrl-C: clear the line, or stop the turn, or (twice) leave."""

@@ -13,8 +13,9 @@ from perdure.cli.chat.conversation import Conversation
 from perdure.cli.common import styled, terminal_width
 from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL
 from perdure.cli.view.blocks import Said
-from perdure.cli.view.clean import one_line
+from perdure.cli.view.clean import exact_line
 from perdure.cli.view.paint import painter
+from perdure.cli.view.question import whole_text
 from perdure.kernel.events import ApprovalRequested, ApprovalScope
 
 SCOPES: dict[str, ApprovalScope] = {"y": "once", "s": "session", "a": "always"}
@@ -75,8 +76,15 @@ class PlainChat:
         """Whether the line was an answer to the open question."""
         request = self._conversation.approval
         word, _, note = text.partition(" ")
-        if request is None or word not in ("n", *SCOPES) or (note and word != "n"):
+        if request is None or word not in ("n", "v", *SCOPES) or (note and word != "n"):
             return False
+        if word == "v":
+            print(whole_text(request))
+            self._conversation.viewed(request)
+            return True
+        if word != "n" and (unseen := self._conversation.unseen(request)):
+            self._conversation.note(f"{unseen} First see all of it: v", "warning")
+            return True
         try:
             if word == "n":
                 await self._conversation.decide(request, "deny", note=note)
@@ -98,7 +106,7 @@ class PlainChat:
         assert session is not None
         self._print()
         print(
-            f"\n{one_line(request.tool)} needs your approval: perdure attach {session.id}",
+            f"\n{exact_line(request.tool)} needs your approval: perdure attach {session.id}",
             file=sys.stderr,
         )
         return NEEDS_APPROVAL
@@ -131,9 +139,10 @@ class PlainChat:
             print(line)
         request = conversation.approval
         if request is not None and request.approval != self._asked and self._person:
-            print(
-                f"\nAllow {one_line(request.tool)}?  y once, s this session, a always, n no [why]"
-            )
+            keys = "y once, s this session, a always, n no [why], v view all of it"
+            if conversation.unseen(request):
+                keys = "v view all of it, then decide; n no [why]"
+            print(f"\nAllow {exact_line(request.tool)}?  {keys}")
         self._asked = request.approval if request is not None else None
         sys.stdout.flush()
 

@@ -11,14 +11,16 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from perdure.cli.chat.conversation import Conversation
-from perdure.cli.view.clean import clean, one_line
+from perdure.cli.view.clean import clean, exact_line, one_line
 from perdure.cli.view.markdown import Markdown
 from perdure.cli.view.paint import Painter, painter, running_lines, seconds, subject_of
+from perdure.cli.view.question import always, wrapped
 from perdure.cli.view.story import money, tokens
 
 OUTPUT_LINES = 5
 THINKING_LINES = 3
 PENDING_LINES = 3
+RULE_LINES = 3
 
 
 class Region:
@@ -100,28 +102,41 @@ class Region:
         return lines
 
     def _question(self, width: int) -> list[Text]:
-        """The approval to answer now. Its preview stands in the transcript just above."""
+        """The approval to answer now. All of it stands in the transcript above; here nothing is shown
+        in part, which could pass for the whole."""
         request = self._conversation.approval
         if request is None:
             return []
         count = len(self._conversation.story.approvals)
-        head = Text().append(f"Allow {one_line(request.tool)}?", "bold yellow")
+        head = Text().append(f"Allow {exact_line(request.tool)}?", "bold yellow")
         if count > 1:
             head.append(f" (1 of {count})", "dim")
-        head.append(f" {subject_of(request.arguments)}")
-        head.truncate(width, overflow="ellipsis")
+        subject = Text(f" {subject_of(request.arguments, limit=width + 1)}")
+        if head.cell_len + subject.cell_len <= width:
+            head.append_text(subject)
+        else:
+            head.append(" (as shown above)", "dim")
+        unseen = self._conversation.unseen(request)
+        if unseen:
+            first = Text(f"  {unseen}", "bold yellow")
+            keys = Text("  ").append("v", "bold").append(" view all of it, then decide")
+            return [head, first, keys.append("   ").append("n", "bold").append(" no")]
+        rule = always(request)
         keys = Text("  ").append("y", "bold").append(" once")
         if "session" in request.offers:
             keys.append("   ").append("s", "bold").append(" this session")
-        if "always" in request.offers and request.rule:
+        if rule:
             keys.append("   ").append("a", "bold").append(" always")
         keys.append("   ").append("n", "bold").append(" no")
         keys.append("   ").append("v", "bold").append(" view")
-        if "always" not in request.offers or not request.rule:
+        if not rule:
             return [head, keys]
-        always = Text(f"  always: {one_line(request.rule)}", "dim")
-        always.truncate(width, overflow="ellipsis")
-        return [head, keys, always]
+        if len(rule) > RULE_LINES * width:
+            return [head, keys, Text("  always: the rule as shown above", "dim")]
+        rows = list(wrapped(f"always: {exact_line(rule)}", width))
+        if len(rows) > RULE_LINES:
+            rows = [("  ", "always: the rule as shown above")]
+        return [head, keys, *(Text(mark + row, "dim", no_wrap=True) for mark, row in rows)]
 
     def _activity(self, now: datetime) -> Text | None:
         conversation = self._conversation

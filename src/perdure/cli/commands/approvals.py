@@ -39,7 +39,7 @@ def approvals(
 
     \b
     perdure approvals                 list
-    perdure approvals ID              show one
+    perdure approvals ID              show one, whole, however long it is
     perdure approvals ID allow        answer (the end of the id is enough)
     """
     place = place_of(ctx)
@@ -66,7 +66,7 @@ async def _list(place: Place, session: str | None, as_json: bool) -> int:
 
 async def _show(place: Place, session: str | None, reference: str) -> int:
     async with Link(place) as link:
-        _print(_find(await link.client.approvals(session), reference))
+        _print(_find(await link.client.approvals(session), reference), whole=True)
     return DONE
 
 
@@ -100,7 +100,7 @@ def _find(waiting: list[OpenApproval], reference: str) -> OpenApproval:
     return near[0]
 
 
-def _print(one: OpenApproval) -> None:
+def _print(one: OpenApproval, *, whole: bool = False) -> None:
     from perdure.cli.view.blocks import Asked
     from perdure.cli.view.paint import painter
 
@@ -108,7 +108,5 @@ def _print(one: OpenApproval) -> None:
     click.echo(
         click.style(f"{one.request.approval}  session {one.session}  {ago(one.at)}", dim=True)
     )
-    click.echo("\n".join(paint.block(Asked(request=one.request))))
-    if one.request.rule and "always" in one.request.offers:
-        click.echo(click.style(f"  --scope always would store: {one.request.rule}", dim=True))
+    click.echo("\n".join(paint.block(Asked(request=one.request, whole=whole))))
     click.echo()

@@ -44,6 +44,8 @@ class Asked:
     """The owner is asked; what they are shown stays in the transcript."""
 
     request: ApprovalRequested
+    whole: bool = False
+    """However long it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,15 +18,15 @@ from rich.text import Text
 from rich.theme import Theme
 
 from perdure.cli.view.blocks import Answer, Asked, Block, Note, Running, Said, ToolDone
-from perdure.cli.view.clean import clean, one_line
+from perdure.cli.view.clean import clean, exact, exact_line, one_line
 from perdure.cli.view.markdown import Markdown
-from perdure.kernel.events import Json, ToolResult
+from perdure.cli.view.question import question_of, wrapped
+from perdure.kernel.events import ApprovalRequested, Json, ToolResult
 
 MIN_WIDTH = 20
 SAID_LINES = 12
 OUTPUT_LINES = 8
 DIFF_LINES = 60
-PREVIEW_LINES = 60
 _LEVELS = {"dim": "dim", "info": "", "warning": "yellow", "error": "red"}
 _THEME = Theme(
     {
@@ -38,6 +38,7 @@ _THEME = Theme(
         "markdown.link_url": "dim",
     }
 )
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
 _SUBJECT = ("command", "path", "url", "query", "pattern", "name", "text")
 """Arguments that say best what a call is about, in this order."""
 
@@ -139,15 +140,40 @@ def renderable_of(block: Block, width: int) -> RenderableType:
             return Markdown(clean(markdown))
         case ToolDone():
             return _tool_done(block, width)
-        case Asked(request=request):
-            head = _head("? ", "bold yellow", request.tool, request.arguments, width)
-            if request.reason:
-                head.append(f"\n  {one_line(request.reason)}", "yellow")
-            if one_line(request.preview) in ("", subject_of(request.arguments)):
-                return head
-            return Group(head, _indented(_preview(request.preview, PREVIEW_LINES)))
+        case Asked(request=request, whole=whole):
+            return _asked(request, whole, width)
         case Note(text=text, level=level):
             return Text(clean(text), _LEVELS[level])
+
+
+def _asked(request: ApprovalRequested, whole: bool, width: int) -> RenderableType:
+    """What is asked, wrapped instead of cut. A diff keeps its head: it names the file."""
+    one = question_of(request, whole=whole)
+    text = Text(no_wrap=True, overflow="ignore")
+    text.append("? ", "bold yellow").append(exact_line(request.tool), "bold")
+    subject = subject_of(request.arguments, limit=None)
+    inline = subject and Text(f"? {exact_line(request.tool)} {subject}").cell_len <= width
+    if inline:
+        text.append(f" {subject}")
+    if request.reason:
+        _append(text, exact_line(request.reason), width, "yellow")
+    if not (inline and one.text == subject):
+        diff = any(line.startswith("@@ ") for line in one.text.split("\n"))
+        if diff and subject and not inline:
+            _append(text, subject, width)
+        for line in one.text.split("\n"):
+            _append(text, line, width, _DIFF.get(line[:1], "dim") if diff else "")
+    if one.rule:
+        _append(text, f"always: {one.rule}", width, "dim")
+    if one.cut:
+        ways = f"perdure approvals {request.approval}, or v in the chat"
+        _append(text, f"{one.cut} See all of it: {ways}", width, "bold yellow")
+    return text
+
+
+def _append(text: Text, line: str, width: int, style: str = "") -> None:
+    for mark, row in wrapped(line, width):
+        text.append(f"\n{mark}", "dim").append(row, style)
 
 
 def _said(block: Said) -> RenderableType:
@@ -192,23 +218,21 @@ def _detail(block: ToolDone) -> Text | None:
     result = block.result
     diff = result.data.get("diff")
     if isinstance(diff, str) and diff.strip():
-        return None if block.diff_shown else _preview(diff, DIFF_LINES)
+        return None if block.diff_shown else _diff(diff, DIFF_LINES)
     if result.status == "ok" and block.tool in ("read", "edit", "write"):
         return None
     text = clean(result.text).strip("\n")
     return _folded(text.split("\n"), OUTPUT_LINES, "dim") if text else None
 
 
-def _preview(source: str, limit: int) -> Text:
-    """A diff with its colours, or plain text."""
-    lines = clean(source).strip("\n").split("\n")
-    if not any(line.startswith("@@") for line in lines):
-        return _folded(lines, limit, "")
-    lines = [line for line in lines if not line.startswith(("--- ", "+++ "))]
-    styles = {"+": "green", "-": "red", "@": "cyan"}
+def _diff(source: str, limit: int) -> Text:
+    """A diff with its colours, without the names of the file, which stand above it."""
+    lines = exact(source).strip("\n").split("\n")
+    if lines[0].startswith("--- ") and lines[1:] and lines[1].startswith("+++ "):
+        lines = lines[2:]
     text = Text(no_wrap=False, overflow="fold")
     for line in _fold(lines, limit):
-        text.append(line + "\n", styles.get(line[:1], "dim"))
+        text.append(line + "\n", _DIFF.get(line[:1], "dim"))
     text.rstrip()
     return text
 
@@ -244,7 +268,7 @@ def _marked(mark: Text, body: Text) -> RenderableType:
 def _head(mark: str, style: str, tool: str, arguments: dict[str, Json], room: int) -> Text:
     """`● bash ls -la`, on one line of `room` columns."""
     text = Text(overflow="fold")
-    text.append(mark, style).append(one_line(tool), "bold")
+    text.append(mark, style).append(exact_line(tool), "bold")
     subject = subject_of(arguments)
     if subject:
         text.append(" ")
@@ -255,15 +279,12 @@ def _head(mark: str, style: str, tool: str, arguments: dict[str, Json], room: in
     return text
 
 
-def subject_of(arguments: dict[str, Json]) -> str:
-    """What a call is about, on one line."""
-    for name in _SUBJECT:
-        value = arguments.get(name)
+def subject_of(arguments: dict[str, Json], *, limit: int | None = 1_000) -> str:
+    """What a call is about, on one line with every character seen; of `limit` characters, for display
+    that is cut anyway."""
+    for value in (*map(arguments.get, _SUBJECT), *arguments.values()):
         if isinstance(value, str) and value.strip():
-            return one_line(value[:1000])
-    for value in arguments.values():
-        if isinstance(value, str) and value.strip():
-            return one_line(value[:1000])
+            return exact_line(value[:limit])
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -172,7 +173,7 @@ def _texts(folder: Path, file: AgentFile, document: Document) -> tuple[PromptFil
     for key, name in TEXTS:
         given = getattr(file.spec, key)
         path = folder / (given or name)
-        if path.is_file():
+        if os.path.lexists(path) and not (given and path.is_dir()):
             text = read_text(path)
         elif given:
             raise document.error(("spec", key), f"`spec.{key}`: there is no file {path}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from perdure.kernel.errors import ConfigError, NotFound, PerdureError
 
@@ -57,7 +59,7 @@ class Agents:
             folders = list(self._workspace.agents.iterdir())
         except FileNotFoundError:
             return []
-        return sorted(f.name for f in folders if _NAME.fullmatch(f.name) and (f / FILE).is_file())
+        return sorted(f.name for f in folders if _NAME.fullmatch(f.name) and _there(f / FILE))
 
     def get(self, name: str = "") -> Agent:
         """The agent as its files are now; with broken files, as they last were when they were good.
@@ -94,7 +96,7 @@ class Agents:
 
     def _look(self, name: str) -> _Known:
         folder = self._workspace.agents / name
-        if not _NAME.fullmatch(name) or not (folder / FILE).is_file():
+        if not _NAME.fullmatch(name) or not _there(folder / FILE):
             raise self._not_found(name)
         known = self._known.get(name)
         if known is not None and known.stamp == self._stamp(name, known.agent):
@@ -121,3 +123,8 @@ class Agents:
         near = get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names) or 'none'}."
         return NotFound(f"there is no agent {name!r}", hint=hint)
+
+
+def _there(file: Path) -> bool:
+    """Whatever it is: what cannot be read as an agent's file is told, not overlooked."""
+    return os.path.lexists(file)

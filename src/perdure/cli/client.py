@@ -13,7 +13,7 @@ import msgspec
 from perdure.cli.problems import SERVER, Problem
 from perdure.cli.sse import events_of
 from perdure.cli.view.story import OWN_SENDER
-from perdure.kernel.errors import Conflict, InvalidInput, NotFound, PerdureError
+from perdure.kernel.errors import ConfigError, Conflict, InvalidInput, NotFound, PerdureError
 from perdure.kernel.events import (
     AnyDelta,
     ApprovalAnswer,
@@ -376,6 +376,8 @@ def _error(status: int, body: bytes) -> Exception:
     except msgspec.DecodeError:
         problem = _ProblemBody()
     text = problem.detail or problem.title or f"the server answered HTTP {status}"
+    if problem.code == ConfigError.code:
+        return ConfigError(text, hint=problem.hint)
     if status in (401, 403):
         return Problem(
             f"the server refused: {text}",

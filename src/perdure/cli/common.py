@@ -76,6 +76,16 @@ def styled(stream: Any = None) -> bool:
     return (stream or sys.stdout).isatty() and os.environ.get("TERM") != "dumb"
 
 
+def echo_json(value: object) -> None:
+    """On stdout, as one line; on a terminal with every character seen."""
+    import msgspec
+
+    from perdure.cli.view.clean import exact
+
+    data = msgspec.json.encode(value)
+    click.echo(exact(data.decode()) if sys.stdout.isatty() else data)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Aligned columns; the last one takes what room is left."""
     from wcwidth import wcswidth

@@ -96,7 +96,7 @@ class Link:
         while True:
             async with self._renewing:
                 found = server_process.look(self.place)
-                if found.file is not None and found.alive:
+                if found.file is not None and found.alive and not start_stopped:
                     if await server_process.answers(found.file):
                         await self._open(found.file)
                         return

@@ -31,6 +31,11 @@ class Place:
         return self.state / "run" / "server.json"
 
     @property
+    def server_lock(self) -> Path:
+        """Locked by the server as long as it lives, and by nothing else."""
+        return self.state / "run" / "server.lock"
+
+    @property
     def server_log(self) -> Path:
         return self.state / "run" / "server.log"
 
@@ -44,6 +49,7 @@ def locate(option: str | None) -> Place:
     """The workspace to use. Raises Problem when there is none."""
     if option:
         root = Path(option).expanduser().resolve()
+        _check_file(root / CONFIG)
         if not (root / CONFIG).is_file():
             raise Problem(
                 f"{root} is no workspace: it holds no {CONFIG}.",
@@ -57,8 +63,21 @@ def locate(option: str | None) -> Place:
 
     found = find_workspace(Path.cwd(), os.environ)
     if found is None:
+        for folder in (Path.cwd(), *Path.cwd().parents):
+            _check_file(folder / CONFIG)
         raise no_workspace()
     return _place(found)
+
+
+def _check_file(path: Path) -> None:
+    """Raises Problem when something is there that cannot be a workspace's file."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "not a regular file"
+        raise Problem(
+            f"{path} is {what}; it should be the workspace's file.",
+            hint=f"Move it away, then: perdure init {path.parent}",
+            code=WORKSPACE,
+        )
 
 
 def _place(workspace: Workspace) -> Place:

@@ -1,12 +1,14 @@
 """Finding the workspace's background server, or starting it.
 
-A listening server leaves `P/run/server.json` and removes it when it stops on purpose; a file whose
-process is gone therefore means that it crashed.
+A listening server leaves `P/run/server.json` and removes it when it stops on purpose. As long as it
+lives it holds the lock of `P/run/server.lock`. A file without the lock therefore means that it crashed,
+and nothing is sent to where such a file points: another program may listen there by now.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -21,7 +23,9 @@ from perdure.cli.problems import SERVER, Problem
 START_SECONDS = 30.0
 """How long a new server may take until it listens. On a loaded machine seconds; normally 0.5."""
 PROBE_SECONDS = 2.0
-AGAIN_SECONDS = 0.3
+TAKEN_SECONDS = 10.0
+"""How long a server that holds the workspace may take until it answers: it may be starting or stopping."""
+AGAIN_SECONDS = 0.1
 LOG_LINES = 20
 
 
@@ -38,16 +42,85 @@ class ServerFile(msgspec.Struct, frozen=True, kw_only=True):
 class Found:
     file: ServerFile | None
     alive: bool
-    """Its process exists. False with a file means: it crashed."""
+    """The file is of the server that lives. False with a file means: that one crashed."""
+    held: bool = False
+    """A server has this workspace, even if no file says where it listens."""
 
 
 def look(place: Place) -> Found:
     """Reads `server.json`, without talking to the server. A broken file counts as none."""
+    taken = held(place)
     try:
         file = msgspec.json.decode(place.server_file.read_bytes(), type=ServerFile)
     except (OSError, msgspec.DecodeError):
-        return Found(None, False)
-    return Found(file, alive(file.pid))
+        return Found(None, False, taken)
+    of_this = taken and alive(file.pid) and holder(place) in (None, file.pid)
+    return Found(file, of_this, taken)
+
+
+def held(place: Place) -> bool:
+    """Whether a server has this workspace."""
+    try:
+        lock = os.open(place.server_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def holder(place: Place) -> int | None:
+    """The process that has the workspace, where the system tells (Linux: proc_locks(5))."""
+    try:
+        inode = place.server_lock.stat().st_ino
+        with open("/proc/locks") as locks:
+            for line in locks:
+                fields = line.split()
+                if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") and fields[4] != "0":
+                    return int(fields[4])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def suspended(pid: int | None) -> bool:
+    """Whether the process was stopped by a signal, where the system tells (Linux: proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
+
+
+def unreachable(place: Place, found: Found) -> Problem:
+    """What a person should know about a server that has the workspace and cannot be talked to."""
+    pid = found.file.pid if found.file is not None and found.alive else holder(place)
+    who = "the server" + (f" (process {pid})" if pid else "")
+    kill = f"kill {pid}" if pid else f"kill the process that `fuser {place.server_lock}` names"
+    if suspended(pid):
+        return Problem(
+            f"{who} is suspended and does not answer.",
+            hint=f"Let it go on: kill -CONT {pid}\nOr end it, losing nothing: kill -9 {pid}",
+            code=SERVER,
+        )
+    if found.alive:
+        return Problem(
+            f"{who} runs but does not answer.",
+            hint=f"Its log: {place.server_log}\nEnd it, losing nothing: {kill}   (or kill -9); the next "
+            "command starts another",
+            code=SERVER,
+        )
+    return Problem(
+        f"{who} has this workspace, but nothing says how to reach it: "
+        f"{place.server_file} is missing or not its own.",
+        hint="If it is just starting or stopping: try again in a moment.\n"
+        f"Else end it, losing nothing, and the next command starts another: {kill}",
+        code=SERVER,
+    )
 
 
 async def answers(server: ServerFile) -> bool:
@@ -66,6 +139,8 @@ async def answers(server: ServerFile) -> bool:
 
 
 async def running(place: Place) -> ServerFile | None:
+    if not place.server_file.exists():
+        return None  # without a look at the lock, which a server that starts must find free
     found = look(place)
     if found.file is not None and found.alive and await answers(found.file):
         return found.file
@@ -74,7 +149,22 @@ async def running(place: Place) -> ServerFile | None:
 
 async def ensure(place: Place) -> ServerFile:
     """The running server, or a new one in the background. Raises Problem with the end of its log."""
-    return await running(place) or await start(place)
+    return await _holding(place) or await start(place)
+
+
+async def _holding(place: Place) -> ServerFile | None:
+    """The server that has the workspace, once it answers; None when none has it. Raises Problem."""
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while (found := look(place)).held:
+        if found.file is not None and found.alive:
+            if await answers(found.file):
+                return found.file
+            if suspended(found.file.pid):
+                raise unreachable(place, found)
+        if time.monotonic() > deadline:
+            raise unreachable(place, found)
+        await asyncio.sleep(AGAIN_SECONDS)
+    return None
 
 
 async def start(place: Place) -> ServerFile:
@@ -92,9 +182,11 @@ async def start(place: Place) -> ServerFile:
         code = child.poll()
         if code == SERVER:
             # The workspace is taken by a server that is about to listen, or about to be gone.
+            taken = await _holding(place)
+            if taken is not None:
+                return taken
             await asyncio.sleep(AGAIN_SECONDS)
-            if not look(place).alive:
-                child = _spawn(place)
+            child = _spawn(place)
         elif code is not None:
             raise Problem(
                 f"the workspace's server did not start (exit code {code}).",

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perdure.kernel.errors import ConfigError, StorageError
 
+from .regular import read_regular
 from .rules import Rule, check_path_pattern
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class PolicyFiles:
         try:
             self.control.mkdir(parents=True, exist_ok=True)
             with _locked(self.control):
-                before = _text(self.local) if self.local.exists() else ""
+                before = _text(self.local) if os.path.lexists(self.local) else ""
                 if rule in [str(r) for r in parse(before, self.local).allow]:
                     return
                 after = _with_rule(before, rule)
@@ -250,7 +251,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
         return ()
     except OSError as error:
         return (error.errno or -1,)
-    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
 def _load(path: Path, stamp: tuple[int, ...]) -> _Read:
@@ -266,8 +267,7 @@ def _load(path: Path, stamp: tuple[int, ...]) -> _Read:
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    data = read_regular(path, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"is larger than {MAX_BYTES:,} bytes", file=str(path))
     try:
@@ -327,7 +327,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _replace(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
+    new.unlink(missing_ok=True)  # from a crash, or a pipe or link that somebody put there
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(new, flags, 0o666), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -4,7 +4,10 @@ until somebody mends it (S1)."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from perdure.kernel.ports import HookPoint
 
 from .declare import DEFAULT_TIMEOUT, MARK, Declaration, Handler, declare
 from .points import BLOCKING
+
+MAX_SOURCE = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,13 +58,28 @@ def load(path: Path, stamp: tuple[int, int], last: HookFile | None) -> HookFile:
     """Run the file and collect what it declares. Never raises."""
     source = ""
     try:
-        source = path.read_text(encoding="utf-8")
+        source = _source(path)
         hooks = _declared(path, source)
     except Exception as error:
         why = _where(path, error)
         kept = last.hooks if last is not None else _guards(path, source, why)
         return HookFile(path=path, stamp=stamp, hooks=kept, error=why)
     return HookFile(path=path, stamp=stamp, hooks=hooks)
+
+
+def _source(path: Path) -> str:
+    """Raises OSError for what is no regular file, such as a pipe, which would never end."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with os.fdopen(fd, encoding="utf-8", closefd=False) as file:
+            source = file.read(MAX_SOURCE + 1)
+    finally:
+        os.close(fd)
+    if len(source) > MAX_SOURCE:
+        raise ValueError(f"is larger than {MAX_SOURCE:,} characters")
+    return source
 
 
 def _declared(path: Path, source: str) -> tuple[PythonHook, ...]:

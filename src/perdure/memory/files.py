@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -38,9 +41,9 @@ class MemoryFiles:
     def sections(self, today: date) -> tuple[Remembered, ...]:
         """Curated memory first, then the days, oldest first. Files that are missing, empty or
         unreadable are left out: memory is help, and its lack must not stop a turn."""
-        curated = _read(self.path)
+        curated = _read(self.folder, "MEMORY.md")
         days = [
-            (f"daily/{day:%Y-%m-%d}.md", _read(self.folder / "daily" / f"{day:%Y-%m-%d}.md"))
+            (f"daily/{day:%Y-%m-%d}.md", _read(self.folder, f"daily/{day:%Y-%m-%d}.md"))
             for day in (today - timedelta(days=n) for n in range(self._days))
         ]
         room = self._max_chars
@@ -61,13 +64,40 @@ class MemoryFiles:
         )
 
 
-def _read(path: Path) -> str:
+def _read(folder: Path, name: str) -> str:
     try:
-        with path.open("rb") as file:
+        fd = _opened(folder, name)
+    except OSError:
+        return ""
+    try:
+        with os.fdopen(fd, "rb", closefd=False) as file:
             text = file.read(READ_MOST).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""
+    finally:
+        os.close(fd)
     return _COMMENT.sub("", text).strip()
+
+
+def _opened(folder: Path, name: str) -> int:
+    """A regular file in the folder, as a descriptor. Links may lead from one file in the folder to
+    another and nowhere else, or a link would put any file into a prompt. Raises OSError."""
+    root = Path(os.path.realpath(folder.parent)) / folder.name
+    real = Path(os.path.realpath(root / name))
+    if not real.is_relative_to(root):  # so it is when the folder itself is a link
+        raise OSError(errno.ELOOP, "leads out of the memory folder")
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(root, flags | os.O_DIRECTORY)
+    for part in real.relative_to(root).parts:
+        try:
+            deeper = os.open(part, flags, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = deeper
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
 
 
 def _head(text: str, room: int, path: Path) -> str:

@@ -7,7 +7,7 @@ parsing, errors, cancellation and prices are here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from perdure.kernel.errors import ConfigError, ModelError, PerdureError
@@ -51,9 +51,6 @@ class Adapter(ABC):
     """Its reader's `native` writes calls that came broken as they were mended."""
     reserved: ClassVar[frozenset[str]] = frozenset()
     """Fields of the body that `extra` may not set, for the adapter writes them from the prompt."""
-
-    call_id: ClassVar[Callable[[str], str]] = str
-    """An id as the server takes it back, where it gives out others itself."""
 
     def __init__(self, spec: ModelSpec, http: Http) -> None:
         if taken := self.reserved.intersection(spec.extra):
@@ -110,6 +107,10 @@ class Adapter(ABC):
                 partial=draft.partial,
             )
             raise Redactor(self.spec, key).error(unreadable) from error
+
+    def call_id(self, identity: str) -> str:
+        """A call's id as the API takes it back; a server may give out others."""
+        return identity
 
     async def close(self) -> None:  # noqa: B027 (most adapters hold nothing: connections are shared)
         """Let go of what the adapter holds besides the shared connections."""

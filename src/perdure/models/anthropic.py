@@ -43,7 +43,6 @@ class Anthropic(Adapter):
 
     format = FORMAT
     mends = True
-    call_id = staticmethod(call_id)
     reserved = frozenset(("messages", "system", "stream", "tool_choice"))
 
     def __init__(self, spec: ModelSpec, http: Http) -> None:
@@ -113,6 +112,9 @@ class Anthropic(Adapter):
         if key:
             headers["x-api-key"] = key
         return headers
+
+    def call_id(self, identity: str) -> str:
+        return call_id(identity)
 
     def reader(self, draft: Draft) -> AnthropicReader:
         return AnthropicReader(draft, self.spec)

@@ -20,6 +20,7 @@ SHORTEST = 6
 MARK = "[key]"
 
 _INVISIBLE = "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+_TOKEN = re.compile(r"[^\s\"'<>…]+")
 _SENSITIVE = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
 
@@ -42,7 +43,8 @@ class Redactor:
     def text(self, text: str) -> str:
         if self._pattern is None or not text:
             return text
-        return self._cut(self._pattern.sub(MARK, text))
+        first, *rest = self._pattern.sub(MARK, text).split(MARK)
+        return self._cut(MARK.join((first, *map(self._after, rest))))
 
     def error(self, error: ModelError) -> ModelError:
         """The same error, without them."""
@@ -51,6 +53,19 @@ class Redactor:
         error.partial = self.text(error.partial)
         error.args = (error.message, *error.args[1:])
         return error
+
+    def _after(self, text: str) -> str:
+        """What stands behind a mark may be the rest of a key whose beginning looked like one."""
+        token = _TOKEN.match(text)
+        plain = re.sub(_INVISIBLE, "", token.group()).lower() if token else ""
+        for form in map(str.lower, self._forms):
+            for start in range(1, len(form) - 3):
+                end = form[start:]
+                if plain.startswith(end):
+                    return plain[len(end) :] + text[len(token.group()) if token else 0 :]
+                if text.endswith("…") and len(plain) > 3 and end.startswith(plain):
+                    return "…"
+        return text
 
     def _cut(self, text: str) -> str:
         """A message that was shortened may end inside of one."""

@@ -84,7 +84,9 @@ def show(ctx: click.Context, name: str) -> int:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
 def check(ctx: click.Context, names: tuple[str, ...]) -> int:
-    """Check agents' files: what is wrong, in which file and line.
+    """Check agents' files, policy, tools and hooks: what is wrong, in which file and line.
+
+    Tool and hook files are loaded, which runs them.
 
     Exit code: 0 all well, 1 something is wrong.
     """
@@ -92,12 +94,41 @@ def check(ctx: click.Context, names: tuple[str, ...]) -> int:
     wrong = 0
     for name in names or agents.names():
         entry = agents.entry(name)
-        if entry.error:
+        found = [entry.error] if entry.error else problems_of(agents, name)
+        if found:
             wrong += 1
             click.echo(click.style("✗ ", fg="red") + name)
-            click.echo("  " + entry.error.replace("\n", "\n  "))
+            for one in found:
+                click.echo("  " + one.replace("\n", "\n  "))
         else:
             click.echo(click.style("✓ ", fg="green") + name)
             for warning in entry.agent.warnings if entry.agent is not None else ():
                 click.echo("  " + warning)
     return FAILED if wrong else DONE
+
+
+def problems_of(agents: Agents, name: str) -> list[str]:
+    """What keeps an agent with a good agent.yaml from its policy, tools or hooks."""
+    from perdure.guard import PolicyFiles
+    from perdure.hooks import CommandHook, HookSet
+    from perdure.kernel.errors import PerdureError
+    from perdure.tools import Toolbox
+
+    private = agents.workspace.private
+    own = private / "agents" / name
+    found: list[str] = []
+    try:
+        PolicyFiles(private, name).current()
+    except PerdureError as error:
+        found.append(str(error))
+    found += map(str, Toolbox(folders=(private / "tools", own / "tools")).errors)
+    commands = tuple(
+        CommandHook(on=h.on, command=h.command, fail=h.fail, timeout=h.timeout, tools=h.tools)
+        for h in agents.get(name).hooks
+    )
+    hooks = HookSet((private / "hooks", own / "hooks"), lambda: commands)
+    try:
+        found += hooks.reload()
+    finally:
+        hooks.close()
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perdure.cli.common import ago, drive, place_of, styled, terminal_width
+from perdure.cli.common import ago, drive, echo_json, place_of, styled, terminal_width
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
@@ -54,9 +54,7 @@ async def _list(place: Place, session: str | None, as_json: bool) -> int:
     async with Link(place) as link:
         waiting = await link.client.approvals(session)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode(waiting))
+        echo_json(waiting)
     elif not waiting:
         click.echo("Nothing waits for your approval.", err=True)
     for one in () if as_json else waiting:

@@ -7,13 +7,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from perdure.cli import server_process
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE, FAILED, Problem, problem_of
+
+if TYPE_CHECKING:
+    from perdure.runtime.views import SessionView
 
 Mark = Literal["ok", "note", "bad"]
 LOW_DISK_MB = 500
@@ -103,15 +106,22 @@ def _disk(place: Place) -> Iterator[Finding]:
 
 def _agents(place: Place) -> Iterator[Finding]:
     from perdure.agents import Agents, open_workspace
+    from perdure.cli.commands.agent import problems_of
 
     agents = Agents(open_workspace(place.root))
     entries = agents.list()
+    broken = set()
+    seen: set[str] = set()
     for entry in entries:
-        if entry.error:
+        for wrong in [entry.error] if entry.error else problems_of(agents, entry.name):
+            broken.add(entry.name)
+            if wrong in seen:
+                continue  # a file of the workspace, which every agent reads
+            seen.add(wrong)
             yield Finding(
                 "bad",
-                f"agent {entry.name}: {entry.error.splitlines()[0]}",
-                "\n".join(entry.error.splitlines()[1:]).strip(),
+                f"agent {entry.name}: {wrong.splitlines()[0]}",
+                "\n".join(line.strip() for line in wrong.splitlines()[1:]),
             )
     if not any(entry.name == agents.default for entry in entries):
         yield Finding(
@@ -120,8 +130,9 @@ def _agents(place: Place) -> Iterator[Finding]:
             f"perdure agent create {agents.default}\nor set default_agent in perdure.yaml",
         )
     else:
-        good = [entry.name for entry in entries if not entry.error]
-        yield Finding("ok", f"agents: {', '.join(good)}")
+        good = [entry.name for entry in entries if entry.name not in broken]
+        if good:
+            yield Finding("ok", f"agents: {', '.join(good)}")
 
 
 def _models(place: Place) -> Iterator[Finding]:
@@ -153,6 +164,13 @@ def _models(place: Place) -> Iterator[Finding]:
                 yield Finding("ok", f"{entry.name}: {model.reference}")
 
 
+async def _held(server: server_process.ServerFile) -> list[SessionView]:
+    from perdure.cli.client import Client
+
+    async with Client(server.url, server.token) as client:
+        return [view for view in await client.sessions(limit=200) if view.status == "held"]
+
+
 def _policy(place: Place) -> Iterator[Finding]:
     for path in (place.state / "policy.yaml", place.state / "policy.local.yaml"):
         if path.exists() and path.stat().st_mode & 0o022:
@@ -164,6 +182,11 @@ def _server(place: Place) -> Iterator[Finding]:
     from perdure.cli.common import drive
 
     found = server_process.look(place)
+    if found.held and (
+        found.file is None or not found.alive or not drive(server_process.answers(found.file))
+    ):
+        yield _of_error(server_process.unreachable(place, found))
+        return
     if found.file is None:
         yield Finding("ok", "the server does not run; it is started when needed")
         return
@@ -175,13 +198,6 @@ def _server(place: Place) -> Iterator[Finding]:
             "\n".join([f"its log: {place.server_log}", *end]),
         )
         return
-    if not drive(server_process.answers(found.file)):
-        yield Finding(
-            "bad",
-            f"process {found.file.pid} should be the server but does not answer",
-            f"kill {found.file.pid}, or if it is another program: rm {place.server_file}",
-        )
-        return
     if found.file.version and found.file.version != __version__:
         yield Finding(
             "note",
@@ -189,6 +205,12 @@ def _server(place: Place) -> Iterator[Finding]:
             "perdure serve stop   (the next command starts the new one)",
         )
     yield Finding("ok", f"the server listens at {found.file.url}")
+    for view in drive(_held(found.file)):
+        yield Finding(
+            "note",
+            f"session {view.id} is held: the server died twice while resuming it",
+            f"perdure session resume {view.id}",
+        )
     if place.server_file.stat().st_mode & 0o077:
         yield Finding(
             "bad",

@@ -6,10 +6,11 @@ from typing import Literal
 
 import click
 
-from perdure.cli.common import ago, drive, place_of, resolve
+from perdure.cli.common import ago, drive, echo_json, place_of, resolve
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
+from perdure.cli.view.clean import exact_line
 from perdure.kernel.errors import NotFound
 from perdure.runtime.views import OpenDoubt
 
@@ -48,14 +49,14 @@ async def _list(place: Place, reference: str | None, as_json: bool) -> int:
         view = await resolve(link.client, reference)
         found = await link.client.doubts(view.id)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode(found))
+        echo_json(found)
     elif not found:
         click.echo("Nothing is in doubt.", err=True)
     else:
         for doubt in found:
-            click.echo(f"{doubt.key}  begun {ago(doubt.at)}\n  {doubt.tool} {doubt.arguments}")
+            click.echo(
+                f"{doubt.key}  begun {ago(doubt.at)}\n  {exact_line(doubt.tool)} {doubt.arguments}"
+            )
     return DONE
 
 

@@ -10,12 +10,20 @@ from pathlib import Path
 import click
 import msgspec
 
-from perdure.cli.common import drive, place_of, resolve, styled, terminal_width, title_of
+from perdure.cli.common import (
+    drive,
+    echo_json,
+    place_of,
+    resolve,
+    styled,
+    terminal_width,
+    title_of,
+)
 from perdure.cli.link import Link, Lost, message_key
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, STOPPED, USAGE, Problem
 from perdure.cli.view.blocks import Answer, Note, Said, ToolDone
-from perdure.cli.view.story import Story
+from perdure.cli.view.story import CUT_OFF, Story
 from perdure.kernel import events as e
 
 
@@ -44,6 +52,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     cost_usd: float = 0.0
     unpriced: bool = False
     usage: e.Usage = e.Usage()
+    cut_off: bool = False
+    """`text` ended at the model's output limit."""
     approvals: list[e.ApprovalRequested] = []
 
 
@@ -180,7 +190,7 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
         if isinstance(event, e.TurnStarted | e.MessagesTaken) and outcome.message in event.messages:
             turn = outcome.turn = story.turn or ""
             story.cost_usd, story.unpriced, story.usage = 0.0, False, e.Usage()
-            story.last_text = ""
+            story.last_text, story.cut_off = "", False
         for block in story.take():
             progress.say(block)
         if turn and isinstance(event, e.ApprovalRequested):
@@ -193,6 +203,7 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
             break
     await feed.aclose()  # type: ignore[attr-defined]
     outcome.text, outcome.usage = story.last_text, story.usage
+    outcome.cut_off = story.cut_off
     outcome.cost_usd, outcome.unpriced = story.cost_usd, story.unpriced
 
 
@@ -206,6 +217,8 @@ class _Progress:
     def say(self, block: object) -> None:
         if not self._on or isinstance(block, Said):
             return
+        if isinstance(block, Note) and block.text == CUT_OFF:
+            return  # stands below the answer
         from perdure.cli.view.paint import painter
 
         if isinstance(block, Answer):
@@ -222,7 +235,7 @@ class _Progress:
 
 def _report(outcome: Outcome, request: Request) -> None:
     if request.as_json:
-        click.echo(msgspec.json.encode(outcome))
+        echo_json(outcome)
         return
     if outcome.reason == "approval":
         _ask_for_approval(outcome)
@@ -235,6 +248,9 @@ def _report(outcome: Outcome, request: Request) -> None:
             click.echo("\n".join(paint.block(Answer(markdown=outcome.text))))
         else:
             click.echo(outcome.text)
+        if outcome.cut_off:
+            sys.stdout.flush()
+            click.echo(click.style(CUT_OFF, fg="yellow"), err=True)
     if outcome.reason not in ("done", "stopped") and not sys.stderr.isatty():
         click.echo(f"perdure: {outcome.reason}: {outcome.error or 'no more is known'}", err=True)
 

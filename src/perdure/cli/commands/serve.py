@@ -17,10 +17,12 @@ from perdure.cli.common import ago, drive, place_of
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE, FAILED, SERVER, Problem
 from perdure.cli.server_process import ServerFile
-from perdure.runtime.views import RuntimeStatus
+from perdure.runtime.views import RuntimeStatus, SessionView
 
 STOP_SECONDS = 30.0
 """How long a graceful stop may take before it is called failed."""
+LATEST = 200
+"""Sessions that are looked at for held ones."""
 
 
 @click.group(invoke_without_command=True)
@@ -57,6 +59,8 @@ def status(ctx: click.Context, as_json: bool) -> int:
     """Say whether the server runs. Exit code: 0 it does, 1 it does not."""
     place = place_of(ctx)
     found = server_process.look(place)
+    if found.held and (not found.alive or not _answers(found)):
+        raise server_process.unreachable(place, found)
     if found.file is None or not found.alive:
         if as_json:
             click.echo(msgspec.json.encode({"running": False}))
@@ -66,20 +70,33 @@ def status(ctx: click.Context, as_json: bool) -> int:
         else:
             click.echo("It does not run. The next command that needs it starts it.")
         return FAILED
-    report = drive(_ask(found.file))
+    report, waiting = drive(_ask(found.file))
     if as_json:
-        facts = {"running": True, "url": found.file.url, **msgspec.to_builtins(report)}
+        facts = {
+            "running": True,
+            "url": found.file.url,
+            **msgspec.to_builtins(report),
+            "sessions_held": [view.id for view in waiting],
+        }
         click.echo(msgspec.json.encode(facts))
         return DONE
     click.echo(f"Running: {found.file.url} (process {report.pid}, {report.memory_mb:.0f} MB)")
     click.echo(f"Since {ago(report.started)}; version {report.version}; {report.workspace}")
     click.echo(f"Sessions: {report.sessions_running} running, {report.sessions_open} open")
+    for view in waiting:
+        click.echo(f"Held: {view.id}. Let it go on: perdure session resume {view.id}")
     return DONE
 
 
-async def _ask(server: ServerFile) -> RuntimeStatus:
+def _answers(found: server_process.Found) -> bool:
+    return found.file is not None and drive(server_process.answers(found.file))
+
+
+async def _ask(server: ServerFile) -> tuple[RuntimeStatus, list[SessionView]]:
+    """What it says of itself, and which of its latest sessions are held."""
     async with Client(server.url, server.token) as client:
-        return await client.status()
+        views = await client.sessions(limit=LATEST)
+        return await client.status(), [view for view in views if view.status == "held"]
 
 
 @serve.command("stop")
@@ -88,6 +105,8 @@ def stop(ctx: click.Context) -> int:
     """Stop the server. Running turns go on when it is started again."""
     place = place_of(ctx)
     found = server_process.look(place)
+    if found.held and not found.alive:
+        raise server_process.unreachable(place, found)
     if found.file is None or not found.alive:
         click.echo("It does not run.")
         return DONE
@@ -104,12 +123,7 @@ async def _stop(place: Place, server: ServerFile) -> None:
             except Disconnected:
                 os.kill(server.pid, signal.SIGTERM)
     else:
-        raise Problem(
-            f"process {server.pid} runs but does not answer as the server.",
-            hint=f"If it is the server and hangs: kill {server.pid}\n"
-            f"If it is something else: rm {place.server_file}",
-            code=SERVER,
-        )
+        raise server_process.unreachable(place, server_process.look(place))
     deadline = time.monotonic() + STOP_SECONDS
     while server_process.alive(server.pid):
         if time.monotonic() > deadline:
@@ -130,6 +144,8 @@ def reload(ctx: click.Context) -> int:
 
     async def work() -> tuple[tuple[str, ...], tuple[str, ...]]:
         server = await server_process.running(place)
+        if server is None and (found := server_process.look(place)).held:
+            raise server_process.unreachable(place, found)
         if server is None:
             raise Problem(
                 "the server does not run.", hint="It reads all files when it starts.", code=SERVER

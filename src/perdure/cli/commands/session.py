@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import sys
+from codecs import getincrementaldecoder
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from perdure.cli.common import ago, drive, place_of, resolve, styled, table, terminal_width
+from perdure.cli.common import (
+    ago,
+    drive,
+    echo_json,
+    place_of,
+    resolve,
+    styled,
+    table,
+    terminal_width,
+)
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE, FAILED
-from perdure.cli.view.clean import one_line
+from perdure.cli.view.clean import exact, one_line
 from perdure.runtime.views import SessionView
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from perdure.storage import SessionStore
 
 
@@ -41,9 +54,7 @@ async def print_sessions(place: Place, limit: int, agent: str | None, as_json: b
     async with Link(place) as link:
         views = await link.client.sessions(limit=limit, agent=agent)
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.encode(views))
+        echo_json(views)
     elif not views:
         click.echo("No session yet. Start one: perdure chat", err=True)
     else:
@@ -86,10 +97,8 @@ async def _show(place: Place, reference: str | None, events: bool, after: int) -
     async with Link(place) as link:
         view = await resolve(link.client, reference)
         if events:
-            import msgspec
-
             async for record in link.client.records(view.id, after):
-                click.echo(msgspec.json.encode(record))
+                echo_json(record)
             return DONE
         story = Story()
         paint = painter(min(terminal_width(), 100), styled=styled())
@@ -130,7 +139,10 @@ def resume(ctx: click.Context, reference: str | None) -> int:
 @session.command("fork")
 @click.argument("reference", metavar="ID")
 @click.option(
-    "--at", type=int, metavar="SEQ", help="Take the records up to this one. Default: all."
+    "--at",
+    type=click.IntRange(min=1),
+    metavar="SEQ",
+    help="Take the records up to this one. Default: all.",
 )
 @click.pass_context
 def fork(ctx: click.Context, reference: str, at: int | None) -> int:
@@ -205,16 +217,45 @@ def delete(ctx: click.Context, references: tuple[str, ...], yes: bool) -> int:
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="A file. Default: stdout.")
 @click.pass_context
 def export(ctx: click.Context, reference: str, kind: str, output: str | None) -> int:
-    """Write a session out. Works without a server."""
+    """Write a session out. Works without a server.
+
+    A file or a pipe gets every byte as it is; on a terminal control characters are shown as signs.
+    """
     place = place_of(ctx)
     found = _stored(place, reference)
     if output is None:
-        _export(place, found, kind, sys.stdout.buffer)
+        if not sys.stdout.isatty():
+            _export(place, found, kind, sys.stdout.buffer)
+            return DONE
+        seen = Seen(sys.stdout.buffer)
+        _export(place, found, kind, seen)
+        seen.end()
         return DONE
     with Path(output).open("wb") as out:
         _export(place, found, kind, out)
     click.echo(f"{found} → {output}", err=True)
     return DONE
+
+
+class Seen(BytesIO):
+    """On its way to a terminal: every character seen, none acting."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        super().__init__()
+        self._out = out
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: Buffer, /) -> int:
+        self._pass(bytes(data))
+        return len(bytes(data))
+
+    def end(self) -> None:
+        """Nothing follows."""
+        self._pass(b"", last=True)
+        self._out.flush()
+
+    def _pass(self, data: bytes, last: bool = False) -> None:
+        self._out.write(exact(self._decoder.decode(data, last)).encode())
 
 
 def _export(place: Place, session: str, kind: str, out: BinaryIO) -> None:
@@ -239,7 +280,7 @@ def verify(ctx: click.Context, reference: str | None, every: bool, repair: bool)
     from perdure.kernel.events import SessionId
 
     place = place_of(ctx)
-    bad = 0
+    bad: list[str] = []
     with _Store(place) as store:
         for name in list(store.ids()) if every else [SessionId(_stored(place, reference))]:
             report = store.verify(name, repair=repair)
@@ -252,9 +293,10 @@ def verify(ctx: click.Context, reference: str | None, every: bool, repair: bool)
                 click.echo(f"  {where}{problem.what}")
             for done in report.done:
                 click.echo(f"  done: {done}")
-            bad += not report.ok
+            bad += [] if report.ok else [name]
     if bad and not repair:
-        click.echo("Mend what can be mended: perdure session verify ID --repair", err=True)
+        which = bad[0] if len(bad) == 1 else "--all"
+        click.echo(f"Mend what can be mended: perdure session verify {which} --repair", err=True)
     return FAILED if bad else DONE
 
 

@@ -38,6 +38,8 @@ _THEME = Theme(
         "markdown.link_url": "dim",
     }
 )
+BODY = "│ "
+"""Before each line of what would be done: none of it can pass for what Perdure says about it."""
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 _SUBJECT = ("command", "path", "url", "query", "pattern", "name", "text")
 """Arguments that say best what a call is about, in this order."""
@@ -162,18 +164,19 @@ def _asked(request: ApprovalRequested, whole: bool, width: int) -> RenderableTyp
         if diff and subject and not inline:
             _append(text, subject, width)
         for line in one.text.split("\n"):
-            _append(text, line, width, _DIFF.get(line[:1], "dim") if diff else "")
+            _append(text, line, width, _DIFF.get(line[:1], "dim") if diff else "", mark=BODY)
     if one.rule:
         _append(text, f"always: {one.rule}", width, "dim")
     if one.cut:
-        ways = f"perdure approvals {request.approval}, or v in the chat"
-        _append(text, f"{one.cut} See all of it: {ways}", width, "bold yellow")
+        _append(text, one.cut, width, "bold yellow")
+        _append(text, "All of it: v in the chat, or", width, "bold yellow")
+        _append(text, f"perdure approvals {request.approval}", width, "bold yellow")
     return text
 
 
-def _append(text: Text, line: str, width: int, style: str = "") -> None:
-    for mark, row in wrapped(line, width):
-        text.append(f"\n{mark}", "dim").append(row, style)
+def _append(text: Text, line: str, width: int, style: str = "", mark: str = "  ") -> None:
+    for sign, row in wrapped(line, width, mark):
+        text.append(f"\n{sign}", "dim").append(row, style)
 
 
 def _said(block: Said) -> RenderableType:

@@ -22,7 +22,7 @@ KEPT_LINES = 30
 """At either end of what is cut."""
 KEPT_CHARS = 1_500
 AGAIN = "↪ "
-"""Before the rest of a line that is wider than the terminal, where other lines have two blanks."""
+"""Before the rest of a line that is wider than the terminal, where a line begins with another mark."""
 _STOPPED = re.compile(r"\n\[… [\d,]+ more (?:characters|lines of diff)\]\Z")
 """How gate and diff say that they left the rest out of the preview."""
 
@@ -101,12 +101,12 @@ def _shortened(text: str) -> tuple[str, str]:
     return f"{head}\n[… {size} not shown …]\n{tail}", size
 
 
-def wrapped(text: str, width: int) -> Iterator[tuple[str, str]]:
+def wrapped(text: str, width: int, first: str = "  ") -> Iterator[tuple[str, str]]:
     """Each row as its two-column mark and its text, broken anywhere and losing nothing. A row with
     the mark `AGAIN` goes on with the line above it, any other begins a line."""
     room = max(8, width - 2)
     for line in text.split("\n"):
-        mark = "  "
+        mark = first
         for piece in _pieces(line.expandtabs(4), room):
             yield mark, piece
             mark = AGAIN

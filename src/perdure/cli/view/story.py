@@ -18,6 +18,11 @@ OWN_SENDER = "terminal"
 """What terminals sign their messages with; it goes without saying there."""
 OUTPUT_TAIL = 8_000
 """Characters of a running tool's output that are kept."""
+CUT_OFF = (
+    "✂ the answer was cut off here by the model's output limit; "
+    "ask it to go on, or raise max_output_tokens"
+)
+CUT_OFF_EMPTY = "✂ the model met its output limit before it had answered; raise max_output_tokens"
 _ENDS: dict[str, tuple[str, Level]] = {
     "stopped": ("■ stopped", "warning"),
     "interrupted": ("■ interrupted by the next message", "dim"),
@@ -72,6 +77,8 @@ class Story:
         self.cost_usd = 0.0
         self.unpriced = False
         self.last_text = ""
+        self.cut_off = False
+        """The last answer ended at the model's output limit."""
         self.last_end: e.TurnEnded | None = None
         self._blocks: list[Block] = []
         self._previews: dict[e.CallId, str] = {}
@@ -275,8 +282,9 @@ class Story:
             self._answer(text)
         self.stream = None
         self.last_text = text or self.last_text
+        self.cut_off = event.stop == "length" and bool(text)
         if event.stop == "length":
-            self._note("the answer was cut off at the model's output limit", "warning")
+            self._note(CUT_OFF if text else CUT_OFF_EMPTY, "warning")
         elif event.stop == "refusal":
             self._note("the model refused", "warning")
         for call in event.calls:

@@ -1,7 +1,7 @@
 # The whole ritual: make demo, make test, make lint, make bench.
 PY = .venv/bin/python
 
-.PHONY: demo test test-all lint format bench lock schema setup setup-test clean
+.PHONY: demo test test-all mutants lint format bench lock schema setup setup-test clean
 
 demo: setup        ## The main job, without a key and without a network: kill -9 in the middle included
 	@$(PY) scripts/demo.py
@@ -11,6 +11,9 @@ test: setup-test   ## Everything that fits ten minutes
 
 test-all: setup-test  ## The long sets too
 	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -n 2 --dist loadfile
+
+mutants: setup-test  ## Every line that upholds a guarantee has a test that fails without it
+	@$(PY) scripts/mutants.py
 
 lint: setup-test
 	@$(PY) -m ruff format --check src tests scripts benchmarks

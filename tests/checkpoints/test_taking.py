@@ -69,16 +69,25 @@ def test_an_unchanged_file_is_not_read_again(
     assert second.tree != first.tree
 
 
-def test_a_file_changed_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
-    """Same size, same times, same inode: only its content differs."""
+def test_a_status_younger_than_a_tick_of_the_clock_is_not_believed(tmp_path: Path) -> None:
+    """A second change within that tick would leave size, times and inode as they are."""
+    believed = cache.StatCache(tmp_path / "none", keep=False).settled
+    now = time.time_ns()
+    assert not believed((1, 1, now, 1))
+    assert not believed((1, 1, now - 1_900_000_000, 1))
+    assert not believed((1, 1, now + 10**12, 1))  # the clock was set back
+    assert believed((1, now, now - 2_100_000_000, 1))
+
+
+def test_what_a_killed_process_left_in_the_store_goes_with_the_next_checkpoint(
+    tmp_path: Path,
+) -> None:
     world = World(tmp_path)
-    file = world.write("a", "1")
-    trees = set()
-    for letter in "12345":
-        file.write_text(letter)
-        os.utime(file, ns=(1, 1))
-        trees.add(world.take().tree)
-    assert len(trees) == 5
+    litter = world.root / "objects" / "drafts" / "x"
+    litter.mkdir(parents=True)
+    (litter / "1").write_text("half")
+    world.take()
+    assert not litter.exists()
 
 
 def test_the_runtimes_own_folder_is_never_taken(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.cli.view.clean import clean, one_line
+from perdure.cli.view.clean import clean, exact, exact_line, one_line
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from perdure.cli.view.clean import clean, one_line
         ("rm ‮txt.exe", "rm ⟨U+202E⟩txt.exe"),
         ("zero​width", "zero⟨U+200B⟩width"),
         ("family 👩‍👩‍👧 नमस्ते", "family 👩‍👩‍👧 नमस्ते"),
+        ("no end \x1b]0;title\nnext line", "no end \nnext line"),
         ("half \ud800 pair", "half � pair"),
     ],
 )
@@ -36,3 +37,33 @@ def test_no_control_character_but_newline_and_tab_survives(text: str) -> None:
     assert all(c in "\n\t" or (ord(c) >= 0x20 and not 0x7F <= ord(c) < 0xA0) for c in left)
     left.encode()
     assert "\n" not in one_line(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("touch PWNED #\rls -la", "touch PWNED #␍ls -la"),
+        ("ls #\x1b]\ntouch PWNED", "ls #␛]\ntouch PWNED"),
+        ("ls\x1b[8m; rm x", "ls␛[8m; rm x"),
+        ("\x9b2Kx\x7f", "⟨U+009B⟩2Kx␡"),
+        ("rm \u202etxt.exe", "rm ⟨U+202E⟩txt.exe"),
+        (
+            "rm -rf\u00a0x\u3164\u00ad\u034f\u2800",
+            "rm -rf⟨U+00A0⟩x⟨U+3164⟩⟨U+00AD⟩⟨U+034F⟩⟨U+2800⟩",
+        ),
+        ("a\u2028b\u200dc", "a⟨U+2028⟩b⟨U+200D⟩c"),
+        ("half \ud800 pair", "half ⟨U+D800⟩ pair"),
+        ("ls 你好 🌊 é\tx", "ls 你好 🌊 é\tx"),
+    ],
+)
+def test_exact_shows_every_character_and_interprets_none(written: str, seen: str) -> None:
+    assert exact(written) == seen
+
+
+@given(st.text(st.characters(codec=None)))
+def test_exact_loses_nothing_and_lets_nothing_act(text: str) -> None:
+    left = exact(text)
+    assert len(left) >= len(text)
+    assert left == exact(left)
+    assert all(c in "\n\t" or (ord(c) >= 0x20 and not 0x7F <= ord(c) < 0xA0) for c in left)
+    assert not set("\n\t") & set(exact_line(text))

@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 
 from perdure.agents import scaffold
-from perdure.checkpoints import Checkpoints
 from perdure.cli.place import Place
 from perdure.cli.server_process import look
-from perdure.kernel.events import SessionId, TurnId
-from perdure.storage import SystemClock, TimeIds
 
 from .conftest import child_env, wait_for
 
@@ -58,15 +55,13 @@ def perdure(place: Place, *args: str, said: str = "") -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def talked(place: Place) -> str:
-    """Two turns that changed files, with a checkpoint before each."""
+    """Two turns that changed files, one of them by a shell command."""
     (place.root / "mine.txt").write_text("mine")
     ran = perdure(place, "run", "--json", "write the first")
     assert ran.returncode == 0, ran.stderr
     id_ = str(json.loads(ran.stdout)["session"])
-    ensure_checkpoint(place, id_, 1, absent="one.txt")
     ran = perdure(place, "run", "-s", id_, "and the second")
     assert ran.returncode == 0, ran.stderr
-    ensure_checkpoint(place, id_, 2, absent="two.txt", present="mine.txt")
     return id_
 
 
@@ -77,23 +72,6 @@ def session(place: Place, talked: str) -> str:
     (place.root / "two.txt").write_text("two\n")
     (place.root / "mine.txt").unlink(missing_ok=True)
     return talked
-
-
-def ensure_checkpoint(place: Place, id_: str, nth: int, absent: str, present: str = "") -> None:
-    """The state before the nth turn, where the runtime took none: as if it had."""
-    store = Checkpoints(place.state / "checkpoints", SystemClock(), TimeIds())
-    if len(store.list(SessionId(id_))) >= nth:
-        return
-    records = events(place, id_)
-    begun = [r for r in records if r["event"]["type"] == "turn_started"][nth - 1]
-    (place.root / absent).unlink()
-    if present:
-        (place.root / present).write_text("mine")
-    turn = TurnId(begun["event"]["turn"])
-    store.take(SessionId(id_), place.root, turn=turn, seq=begun["seq"] + 3)
-    (place.root / absent).write_text(absent.partition(".")[0] + "\n")
-    if present:
-        (place.root / present).unlink()
 
 
 def events(place: Place, id_: str) -> list[dict[str, Any]]:

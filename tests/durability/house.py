@@ -18,6 +18,7 @@ from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import Record, SessionId
 from perdure.kernel.state import State, evolve
 from perdure.runtime import Runtime
+from perdure.runtime.live import Live
 from perdure.runtime.services import Services
 from perdure.runtime.team import Team
 from perdure.storage import FaultyDisk, SessionStore
@@ -66,6 +67,19 @@ class NoIndex:
     def close(self) -> None: ...
 
 
+class NoWatch:
+    """There are no processes in the background."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class StillTeam(Team):
+    def watch(self, notify: object, exists: object) -> Any:
+        return NoWatch()
+
+
 class House:
     """One workspace through many lives of its process. Drive it with `spin`, `do` and `settle`."""
 
@@ -108,7 +122,7 @@ class House:
             boot=str(self.outside.boot),
         )
         self.store = services.store
-        team = Team(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
+        team = StillTeam(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
         self.runtime = Runtime(workspace, agents, team, services)
         self.do(self.runtime.start())
 
@@ -131,6 +145,7 @@ class House:
 
     def pass_time(self, seconds: float) -> None:
         until = self.clock.time + seconds
+        self.spin()
         while self.clock.advance(until - self.clock.time):
             self.spin()
 
@@ -209,6 +224,16 @@ class House:
     def heal(self) -> None:
         self.disk.fault = self.disk.capacity = None
 
+    @property
+    def open(self) -> list[Live]:
+        """Sessions that are open now."""
+        return list(self.runtime._rooms)
+
+    def live(self, session: SessionId) -> Live:
+        live = self.runtime._rooms.get(session)
+        assert live is not None
+        return live
+
     # Looking --------------------------------------------------------------------------------------
 
     def is_stored(self, what: bytes) -> bool:
@@ -262,7 +287,7 @@ class House:
 
     async def snapshot(self, session: SessionId) -> None:
         """As after many records."""
-        live = self.runtime._live.get(session)
+        live = self.runtime._rooms.get(session)
         if live is not None and not live.error:
             live._save(1)
 

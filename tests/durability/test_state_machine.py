@@ -143,7 +143,7 @@ class Lives(RuleBasedStateMachine):
         assert known == got.message, "the same key gave another message"
         self.accepted[session][got.message] = text
 
-    @precondition(lambda self: any(x.state.approvals for x in self.house.runtime._live.values()))
+    @precondition(lambda self: any(x.state.approvals for x in self.house.open))
     @rule(session=sessions, answer=st.sampled_from(("allow", "allow", "deny")), after=passes)
     def decide(self, session: SessionId, answer: Any, after: int | None) -> None:
         house = self.house
@@ -153,7 +153,7 @@ class Lives(RuleBasedStateMachine):
             house.attempt(house.runtime.decide(session, id_, answer))
         self.go_on(after)
 
-    @precondition(lambda self: any(x.running for x in self.house.runtime._live.values()))
+    @precondition(lambda self: any(x.running for x in self.house.open))
     @rule(session=sessions, after=passes)
     def stop(self, session: SessionId, after: int | None) -> None:
         self.stopped.add(session)
@@ -225,7 +225,7 @@ class Lives(RuleBasedStateMachine):
         disk.power_lost_at = disk.operations + operations
         self.doom, self.dooms = how, Random(seed)
 
-    @precondition(lambda self: any(x.running for x in self.house.runtime._live.values()))
+    @precondition(lambda self: any(x.running for x in self.house.open))
     @rule()
     def restarted(self) -> None:
         self.house.restart()
@@ -281,7 +281,7 @@ class Lives(RuleBasedStateMachine):
             for session in self.accepted:
                 records = house.records(session)
                 self.check(session, records)
-                live = house.runtime._live[session]
+                live = house.live(session)
                 assert live.state == house.fold(session)
             house.lose_power(Random(1))
             house.spin()
@@ -291,7 +291,7 @@ class Lives(RuleBasedStateMachine):
                 assert all("snapshot" in p.what for p in report.problems), report
                 view = house.attempt(house.runtime.session(session))
                 assert isinstance(view, SessionView)
-                live = house.runtime._live[session]
+                live = house.live(session)
                 assert live.state == house.fold(session), "the snapshot is not the fold"
         finally:
             house.close()
@@ -313,13 +313,13 @@ class Lives(RuleBasedStateMachine):
                     house.attempt(house.runtime.resume(session))
                 for approval in house.do(house.runtime.approvals(session)):
                     house.attempt(house.runtime.decide(session, approval.request.approval, "allow"))
-                live = house.runtime._live[session]
+                live = house.live(session)
                 busy = busy or live.state.busy or live.running or bool(live.error)
             house.spin()
             if not busy:
                 return
         raise AssertionError(
-            {s: (live.status, live.error) for s, live in house.runtime._live.items()}
+            {live.id: (live.status, live.error) for live in house.open}
         )
 
     def check(self, session: SessionId, records: list[Record]) -> None:

@@ -565,3 +565,17 @@ async def test_thousands_of_calls_in_one_reply_are_capped() -> None:
     statuses = [e.result.status for e in bench.events(ToolFinished)]
     assert statuses.count("ok") == 256 and statuses.count("skipped") == 744
     assert bench.events(TurnEnded)[0].reason == "done"
+
+
+async def test_who_watches_sees_that_a_turn_has_begun_while_the_model_thinks() -> None:
+    bench: Bench
+    shown: list[list[type]] = []
+
+    async def think() -> Reply:
+        shown.append([type(r.event) for r in bench.published])
+        return say("hm")
+
+    bench = Bench(FakeModel([think]))
+    await bench.say("go")
+    await bench.runner.run()
+    assert shown[0][-2:] == [TurnStarted, ModelRequested]

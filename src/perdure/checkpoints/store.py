@@ -154,7 +154,7 @@ class Checkpoints:
             room=room,
             late=lambda: clock.monotonic() - began > limits.seconds,
             stop=stop,
-            wanted=None,
+            wanted=(wanted, self._load) if wanted else None,
         ).run()
 
     # Looking --------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -77,7 +78,7 @@ def holder(place: Place) -> int | None:
     """The process that has the workspace, where the system tells (Linux: proc_locks(5))."""
     try:
         inode = place.server_lock.stat().st_ino
-        with open("/proc/locks") as locks:
+        with Path("/proc/locks").open() as locks:
             for line in locks:
                 fields = line.split()
                 if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") and fields[4] != "0":
@@ -90,7 +91,7 @@ def holder(place: Place) -> int | None:
 def suspended(pid: int | None) -> bool:
     """Whether the process was stopped by a signal, where the system tells (Linux: proc_pid_stat(5))."""
     try:
-        with open(f"/proc/{pid}/stat") as stat:
+        with Path(f"/proc/{pid}/stat").open() as stat:
             return stat.read().rpartition(")")[2].split()[0] in ("T", "t")
     except (OSError, IndexError):
         return False

@@ -80,6 +80,9 @@ class Asking:
                 attempt=turn.attempts + 1,
             )
         )
+        if not turn.rounds:
+            # Who watches must see that the turn has begun; later rounds are shown with their replies.
+            await journal.commit()
         await self._attempt(model, prompt, request)
 
     async def _attempt(self, model: Model, prompt: Prompt, request: RequestId) -> None:

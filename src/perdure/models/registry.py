@@ -51,7 +51,10 @@ class Models:
                 from .script import ScriptModel
 
                 path = self._base / Path(spec.name).expanduser()
-                return ScriptModel.load(path, name=f"script:{spec.name}")
+                try:
+                    return ScriptModel.load(path, name=f"script:{spec.name}")
+                except ConfigError as error:
+                    raise self._unquoted(error, path) from None
         if not spec.name:
             raise ConfigError(
                 f"{row.title} has many models, and none is named.",
@@ -98,6 +101,15 @@ class Models:
 
     async def close(self) -> None:
         await self._http.close()
+
+    def _unquoted(self, error: ConfigError, path: Path) -> ConfigError:
+        """Whoever may name a script must not get to read any file: what a mistake says quotes it."""
+        if path.resolve().is_relative_to(self._base.resolve()):
+            return error
+        return ConfigError(
+            f"{path} is no script that can be played",
+            hint="What is wrong with a script is told only of those in the workspace's folder.",
+        )
 
     def _unlisted(self, spec: ModelSpec) -> Model:
         """A server behind `base_url`, or one of the many that pydantic-ai reaches."""

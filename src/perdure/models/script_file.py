@@ -90,6 +90,8 @@ def read_script(path: Path) -> Script:
     import yaml
 
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError("is no file", file=str(path))
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import intake
+from .connections import known
 from .problems import Refusal, of_defect, of_refusal
 from .settings import LOOPBACK_NAMES, ServerSettings, Tokens
 
@@ -47,6 +49,8 @@ class Access:
             if started:
                 raise
             await of_defect(error)(scope, receive, send)
+        finally:
+            intake.free(scope)
 
     def _check(self, scope: Scope) -> None:
         headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
@@ -64,6 +68,7 @@ class Access:
             self._check_origin(origin, host)
         if scope["path"] not in OPEN_PATHS:
             self._check_token(credentials)
+            known(scope)
 
     def _check_host(self, host: bytes) -> None:
         """A name that is not ours means DNS rebinding; a literal address cannot be rebound."""
@@ -74,7 +79,7 @@ class Access:
             421,
             "host",
             f"This server does not answer for the host {name!r}.",
-            hint="Use localhost, an address, or the name given as `server.host` in perdure.yaml.",
+            hint="Use localhost, an address, or a name that `server.allowed_hosts` in perdure.yaml has.",
         )
 
     def _check_origin(self, origin: bytes, host: bytes) -> None:
@@ -92,6 +97,7 @@ class Access:
             403,
             "origin",
             "Requests from that web page are not let in.",
+            hint="Name its origin in `server.allowed_origins` of perdure.yaml.",
         )
 
     def _check_token(self, credentials: list[bytes]) -> None:

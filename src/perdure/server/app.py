@@ -10,6 +10,7 @@ import perdure
 from . import documents, problems
 from .access import Access
 from .api import RuntimeApi
+from .intake import Intake
 from .routes import add_all
 from .settings import ServerSettings, Tokens
 from .site import Site
@@ -59,6 +60,7 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_operation,
     )
+    app.state.intake = Intake(settings.max_bodies)
     problems.install(app)
     documents.install(app)
     add_all(app, runtime, settings, site)

@@ -24,6 +24,7 @@ from perdure.kernel.events import (
 from perdure.outbox import Letter
 from perdure.runtime.views import AgentView, OpenApproval, OpenDoubt, SessionView
 
+from .intake import no_room, share_of
 from .problems import Fault, Refusal
 
 MAX_PARTS = 100
@@ -51,7 +52,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class CreateSession(_Body, frozen=True, kw_only=True):
     agent: Line | None = None
     """The workspace's default agent, when left out."""
-    workdir: Annotated[str, Meta(max_length=4_096)] | None = None
+    workdir: Annotated[str, Meta(max_length=4_096, pattern=r"^[^\x00]*$")] | None = None
     """Absolute path of the folder to work in; the workspace's, when left out."""
     title: Line = ""
     model: Line = ""
@@ -259,10 +260,12 @@ async def _bytes(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
+    share = share_of(request)
+    room = share.covers(min(int(declared), limit) if declared.isdecimal() else 0)
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size <= limit:
+            if size <= limit and (room := room and share.covers(size)):
                 chunks.append(chunk)
             elif size > DRAIN:
                 break
@@ -272,6 +275,8 @@ async def _bytes(request: Request, limit: int) -> bytes:
         raise Refusal(400, "malformed", "The connection ended inside the body.") from None
     if size > limit:
         raise _too_large(limit)
+    if not room:
+        raise no_room()
     return b"".join(chunks)
 
 

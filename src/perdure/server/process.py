@@ -29,6 +29,7 @@ from perdure.kernel.errors import ConfigError, Conflict, StorageError
 
 from .api import RuntimeApi
 from .app import create_app
+from .connections import Crowd, room_for_files
 from .settings import ServerSettings
 from .site import Site
 from .stream import Streams
@@ -74,6 +75,7 @@ def serve(
         gc.enable()
         announce(file)
 
+    room_for_files()
     gc.disable()  # nothing built until the server is ready ever becomes garbage
     try:
         asyncio.run(run_server(open_runtime, settings, run=run, announce=ready))
@@ -101,7 +103,8 @@ async def run_server(
             token = secrets.token_urlsafe(32)
             site = Site(Streams(runtime, settings))
             app = create_app(runtime, settings, local_token=token, site=site)
-            server = _Server(_config(app), site)
+            crowd = Crowd(limit=settings.strangers, patience=settings.patience)
+            server = _Server(_config(app, crowd), site)
             async with _announced(server, listener, runtime, run, token, announce):
                 await _served(server, listener, site)
         finally:
@@ -201,11 +204,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _config(app: object) -> uvicorn.Config:
+def _config(app: object, crowd: Crowd) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # FastAPI's types for ASGI are looser than uvicorn's
         loop="none",
-        http="h11",
+        http=crowd.protocol(),  # type: ignore[arg-type]  # called, like a class
         ws="none",
         lifespan="off",
         log_config=None,

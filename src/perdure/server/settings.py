@@ -25,6 +25,12 @@ class ServerSettings:
     """Web origins, besides the server's own, from which a browser may call, e.g. `https://my.site`."""
     max_body: int = 16 * 1024 * 1024
     """Bytes."""
+    max_bodies: int = 64 * 1024 * 1024
+    """Bytes of large bodies that are held at a time, of all requests together."""
+    patience: float = 10.0
+    """Seconds a connection has to send the head of a request."""
+    strangers: int = 256
+    """Connections that may be open without having shown a known token."""
     keep_alive: float = 15.0
     """Seconds of silence on an event stream after which a comment is sent."""
     stall: float = 30.0

@@ -13,6 +13,7 @@ class Weather(Tool):
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import re
@@ -40,6 +41,15 @@ Recovery = Literal["rerun", "rejoin", "doubt"]
 Stream = Literal["stdout", "stderr"]
 
 EFFECTS: frozenset[str] = frozenset(("reads", "writes", "network", "spends"))
+FAULTS: tuple[type[BaseException], ...] = (
+    Exception,
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    BaseExceptionGroup,
+)
+"""What an owner's code may raise where it is called and not awaited; no more than an error there."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 """What every provider accepts as a function's name."""
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +14,11 @@ from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
 
 from .base import CommandOutcome, Tool, ToolContext, failed
 from .pages import ends, join_cut
+from .scripts import programs as programs  # for tools whose approvals cover what a command names
 
 DEFAULT_SECONDS = 120
 MAX_SECONDS = 3_600
 MAX_COMMAND = 1 << 20
-
-MAX_WORDS = 200
-"""Words of a command that are looked at as possible names of scripts."""
-MAX_SCRIPT = 1 << 20
-SCRIPTS = frozenset(
-    (".sh", ".bash", ".py", ".js", ".mjs", ".ts", ".pl", ".rb", ".php", ".lua", ".awk", ".mk")
-)
 
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
@@ -54,9 +45,6 @@ class Bash(Tool):
     def preview(self, workdir: Path) -> str:
         return self.command
 
-    def binding(self, workdir: Path) -> bytes:
-        return programs(self.command, workdir)
-
     async def execute(self, context: ToolContext) -> ToolResult:
         command = self.command
         if "\0" in command:
@@ -78,12 +66,6 @@ class Bash(Tool):
             return await asyncio.to_thread(report, outcome, context, self.timeout)
         except RuntimeError:  # no thread to be had; what it came to must not be lost for that
             return report(outcome, context, self.timeout)
-
-
-def programs(command: str, workdir: Path) -> bytes:
-    """Those that a command names, and scripts, by place and content: what was approved is what runs."""
-    words = re.split(r"[\s;&|()<>'\"`]+", command)[:MAX_WORDS]
-    return b"".join(_program(word, workdir) for word in dict.fromkeys(words) if word)
 
 
 def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> ToolResult:
@@ -165,23 +147,3 @@ def live(text: str) -> str:
     """A piece of output for a terminal, which it must not be able to steer."""
     text = _ESCAPES.sub("", text)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _program(word: str, workdir: Path) -> bytes:
-    """A word that names a script in the working directory, or a program: where it is, what is in it.
-
-    Data files are left out, or an approval would be void whenever a log has grown: a script is what is
-    executable, begins with `#!`, or has the ending of one.
-    """
-    try:
-        path = workdir / word
-        if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(2)
-                if not (head == b"#!" or path.suffix in SCRIPTS or os.access(path, os.X_OK)):
-                    return b""
-                content = head + file.read(MAX_SCRIPT)
-            return os.fsencode(path.resolve()) + hashlib.blake2b(content, digest_size=16).digest()
-    except (OSError, ValueError):
-        return b""
-    return os.fsencode(shutil.which(word) or "") if "/" not in word else b""

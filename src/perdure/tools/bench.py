@@ -25,13 +25,16 @@ from perdure.kernel.events import (
     ToolResult,
 )
 
-from .base import Artifacts, Commands, Recovery, Tool, ToolContext, Touch, failed
+from .base import FAULTS, Artifacts, Commands, Recovery, Tool, ToolContext, Touch, failed
 from .pages import excerpt
 from .schema import validate
+from .scripts import programs, scripts_of
 from .toolbox import Toolbox
 
 MAX_RESULT_CHARS = 30_000
 """What a result may put before the model, in characters; the whole goes into an artifact."""
+NOTE_FIRST = 2_000
+"""Characters of a preview beyond which a note on it stands before it, where it is not cut off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,21 +66,23 @@ class Bench:
                 f"They began: {call.unparsed[:200]}",
                 "invalid",
             )
-        checked = validate(tool, call.arguments)
-        if isinstance(checked, ToolResult):
-            return checked
         try:
-            touches = checked.touches(self.workdir)
-        except ValueError as error:
+            checked = validate(tool, call.arguments)
+            if isinstance(checked, ToolResult):
+                return checked
+            return _prepared(self, call, checked)
+        except _Impossible as error:
             return failed(f"{call.name} was not run: the path {error}.", "invalid")
-        except Exception as error:  # an owner's tool; the call must still get its result
+        except FAULTS as error:  # an owner's tool; the call must still get its result
             return failed(f"{call.name} was not run: {_raised(error)}", "error")
-        return Prepared(bench=self, call=call, tool=checked, touches=touches)
 
     def recovery(self, tool: str) -> Recovery | None:
         """None: there is no such tool any more."""
         found = self.toolbox.get(tool)
-        return found.recovers_by() if found else None
+        try:
+            return found.recovers_by() if found else None
+        except FAULTS:
+            return "doubt"
 
     def begun(self, key: str) -> bool:
         """Did an earlier attempt under this key get as far as leaving a trace?"""
@@ -102,34 +107,32 @@ class Prepared:
     call: ToolCall
     tool: Tool
     touches: Sequence[Touch]
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Sorted; empty when it only reads."""
-        acts = self.tool.acts()
-        return () if acts <= {"reads"} else tuple(sorted(acts))
-
-    @property
-    def parallel(self) -> bool:
-        parallel = self.tool.parallel
-        return not self.effects if parallel is None else parallel
-
-    @property
-    def command(self) -> str | None:
-        return self.tool.shell()
+    effects: tuple[str, ...]
+    """Sorted; empty when it only reads."""
+    parallel: bool
+    command: str | None
 
     def preview(self) -> str:
-        """For the owner. What cannot be shown is said, never raised."""
+        """For the owner. What cannot be shown is said, never raised. Blocking."""
         try:
-            return self.tool.preview(self.bench.workdir)
-        except Exception as error:  # an owner's tool, or a file that cannot be read
-            return f"(no preview: {_raised(error)})"
+            text = str(self.tool.preview(self.bench.workdir))
+        except FAULTS as error:  # an owner's tool, or a file that cannot be read
+            text = f"(no preview: {_raised(error)})"
+        if self.command is not None and (
+            note := scripts_of(self.command, self.bench.workdir).note()
+        ):
+            text = f"{note}\n{text}" if len(text) > NOTE_FIRST else f"{text}\n{note}"
+        return text
 
     def binding(self) -> bytes:
+        """The tool's own, and the scripts that its command names. Blocking."""
         try:
-            return self.tool.binding(self.bench.workdir)
-        except Exception as error:  # what cannot be read is bound as such
-            return type(error).__name__.encode()
+            own = bytes(self.tool.binding(self.bench.workdir))
+        except FAULTS as error:  # what cannot be read is bound as such
+            own = type(error).__name__.encode()
+        if self.command is None:
+            return own
+        return own + b"\0" + programs(self.command, self.bench.workdir)
 
     async def run(self, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool) -> ToolResult:
         """Never raises but on cancellation."""
@@ -157,10 +160,13 @@ class Prepared:
             return self._fit(result)
         except PerdureError as error:
             return failed(_clean(f"{tool.name}: {error}"))
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # the boundary where a tool's failure becomes its result
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return failed(f"{tool.name} failed: it was cancelled from within")
+        # The boundary where a tool's failure becomes its result.
+        except (Exception, SystemExit, KeyboardInterrupt, BaseExceptionGroup) as error:
             if limit is not None and limit.expired():
                 text = f"{tool.name} did not finish within {tool.time_limit:g} s and was cancelled."
                 return failed(text, "timeout")
@@ -204,8 +210,34 @@ class Prepared:
         return ToolResult(status=result.status, parts=parts, data=data, artifact=artifact)  # type: ignore[arg-type]
 
 
+class _Impossible(Exception):
+    """A path argument that cannot be one."""
+
+
+def _prepared(bench: Bench, call: ToolCall, tool: Tool) -> Prepared:
+    """Everything a gate judges by is asked of the tool once, here. Raises what the tool raises."""
+    try:
+        touches = tuple(tool.touches(bench.workdir))
+    except ValueError as error:
+        raise _Impossible(str(error)) from error
+    if wrong := [t for t in touches if not isinstance(t, Touch)]:
+        raise TypeError(f"touches returned {type(wrong[0]).__name__} where a Touch is expected")
+    acts, command = tool.acts(), tool.shell()
+    if command is not None and not isinstance(command, str):
+        raise TypeError(f"shell returned {type(command).__name__} where a text is expected")
+    effects = () if acts <= {"reads"} else tuple(sorted(acts))
+    parallel = not effects if tool.parallel is None else tool.parallel
+    return Prepared(
+        bench=bench, call=call, tool=tool, touches=touches,
+        effects=effects, parallel=parallel, command=command,
+    )  # fmt: skip
+
+
 def _raised(error: BaseException) -> str:
-    text = _clean(str(error))
+    try:
+        text = _clean(str(error))
+    except FAULTS:
+        text = ""
     return f"{type(error).__name__}: {text[:2000]}" if text else type(error).__name__
 
 

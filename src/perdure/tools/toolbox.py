@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib.util
+import os
+import stat
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from types import ModuleType
 
 from perdure.kernel.prompt import ToolSchema
 
-from .base import Tool
+from .base import FAULTS, Tool
 from .bash import Bash
 from .edit import Edit
 from .isolation import Isolation
@@ -23,6 +26,8 @@ from .schema import tool_schema
 from .write import Write
 
 CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash, Process)
+MAX_SOURCE = 4 << 20
+"""Bytes of a tool file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +127,7 @@ class Toolbox:
         name = f"perdure_owner_tools.{path.stem}_{abs(hash(path)):x}_{self._generation}"
         try:
             tools = _import(name, path)
-        except (Exception, SystemExit) as error:
+        except FAULTS as error:
             kept = before.tools if before else ()
             return _File(stamp, kept, _describe(path, error))
         return _File(stamp, tools)
@@ -153,7 +158,7 @@ def _import(name: str, path: Path) -> tuple[type[Tool], ...]:
     spec = importlib.util.spec_from_file_location(name, path)
     module.__spec__ = spec
     # Compiled here, not by the import system: its bytecode cache sees only whole seconds.
-    code = compile(path.read_bytes(), str(path), "exec")
+    code = compile(_source(path), str(path), "exec")
     sys.modules[name] = module  # annotations are looked up there
     try:
         exec(code, module.__dict__)  # noqa: S102  # the owner's own code, from a folder tools cannot write
@@ -171,6 +176,21 @@ def _import(name: str, path: Path) -> tuple[type[Tool], ...]:
     return tuple(tools)
 
 
+def _source(path: Path) -> bytes:
+    """Raises OSError for what is no regular file, such as a pipe, which would never end; ValueError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            source = file.read(MAX_SOURCE + 1)
+    finally:
+        os.close(fd)
+    if len(source) > MAX_SOURCE:
+        raise ValueError(f"is larger than {MAX_SOURCE:,} bytes")
+    return source
+
+
 def _describe(path: Path, error: BaseException) -> ToolFileError:
     line = 0
     if isinstance(error, SyntaxError) and error.filename == str(path):
@@ -179,5 +199,8 @@ def _describe(path: Path, error: BaseException) -> ToolFileError:
         for frame in traceback.extract_tb(error.__traceback__):
             if frame.filename == str(path):
                 line = frame.lineno or 0
-    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    try:
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+    except FAULTS:
+        what = "(what it says cannot be shown)"
     return ToolFileError(file=path, line=line, message=f"{type(error).__name__}: {what}")

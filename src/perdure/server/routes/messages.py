@@ -14,6 +14,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
+from ..intake import free
 from ..problems import Fault, Refusal
 from ..settings import ServerSettings
 from ..site import Site
@@ -86,6 +87,8 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
         )
         if not wait:
             return answer(accepted, 202)
+        del body, parts
+        free(request.scope)
         settled = await settle(
             runtime,
             session,

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from perdure.kernel.errors import NotFound
+from perdure.kernel.errors import ConfigError, NotFound
 from perdure.kernel.events import ArtifactId, Json, SessionId
 from perdure.runtime.views import SessionView
 
@@ -18,6 +19,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import Responses, fails, returns, takes
+from ..problems import Fault, Refusal
 from ..settings import ServerSettings
 from .params import API, SESSION, Artifact, Session
 
@@ -86,9 +88,10 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     async def create_session(request: Request) -> Response:
         """Start a conversation."""
         body = await read(request, bodies.CreateSession, settings.max_body)
-        view = await runtime.create_session(
-            agent=body.agent, workdir=body.workdir, title=body.title, model=body.model
-        )
+        with _asked_for(body.model):
+            view = await runtime.create_session(
+                agent=body.agent, workdir=body.workdir, title=body.title, model=body.model
+            )
         return _created(view)
 
     @app.get(
@@ -139,11 +142,10 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     async def change_session(id: Session, request: Request) -> Response:
         """Give it another title, or another model from its next turn on."""
         body = await read(request, bodies.ChangeSession, settings.max_body)
-        view = await runtime.configure(
-            SessionId(id),
-            model=None if body.model is UNSET else body.model,
-            title=None if body.title is UNSET else body.title,
-        )
+        model = None if body.model is UNSET else body.model
+        title = None if body.title is UNSET else body.title
+        with _asked_for(model or ""):
+            view = await runtime.configure(SessionId(id), model=model, title=title)
         return answer(view)
 
     @app.delete(
@@ -251,6 +253,21 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
             },
             media_type=_TYPES.get(path.suffix, "application/octet-stream"),
         )
+
+
+@contextlib.contextmanager
+def _asked_for(model: str) -> Iterator[None]:
+    """A model that cannot be used is the fault of the request that named it, not of the workspace's
+    files: those name themselves in their errors, and so does a script."""
+    try:
+        yield
+    except ConfigError as error:
+        if not model or (error.file and not model.startswith("script:")):
+            raise
+        fault = Fault(where="body.model", what=error.message)
+        raise Refusal(
+            422, "invalid_input", f"body.model: {error.message}", hint=error.hint, errors=(fault,)
+        ) from None
 
 
 def _created(view: SessionView) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,13 @@ def test_a_wrong_perdure_yaml_is_answered_the_same_way(tmp_path: Path) -> None:
     (tmp_path / "perdure.yaml").write_text("server:\n  hots: x\n")
     with pytest.raises(ConfigError, match=r"perdure\.yaml:2: unknown key `server\.hots`"):
         open_workspace(tmp_path, {})
+
+
+def test_a_pipe_in_the_place_of_an_agents_file_is_told_and_waits_for_nobody(tmp_path: Path) -> None:
+    (tmp_path / "perdure.yaml").write_text("apiVersion: perdure/v1\nkind: Workspace\n")
+    folder = tmp_path / ".perdure/agents/x"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "agent.yaml")
+    [entry] = Agents(open_workspace(tmp_path, {})).list()
+    assert (entry.name, entry.agent) == ("x", None)
+    assert "not a regular file" in entry.error

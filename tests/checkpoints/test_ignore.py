@@ -120,9 +120,11 @@ def taken(root: Path) -> set[str]:
 
 
 @pytest.mark.skipif(GIT is None, reason="git is not installed")
-@settings(max_examples=60)
+@settings(max_examples=1500)
 @given(top=FILES, inner=FILES, paths=PATHS)
 @example(top="a/**\n!a/b", inner="", paths=["a/b/c.o", "a/b", "b/a"])
+@example(top="a\n?", inner="", paths=["é", "a/é"])
+@example(top="[[:space:]]x\né\n/d*/é*", inner="", paths=["é", "d.txt/éa", " x"])
 @example(top="**", inner="!b", paths=["a/b", "b"])
 @example(top="**/", inner="", paths=["a/b", "b"])
 @example(top="a**b\n/**/d.txt", inner="", paths=["ab", "a/b", "a/d.txt", "d.txt"])

@@ -136,3 +136,10 @@ async def test_the_guides_example_does_what_it_says(world: World) -> None:
     assert "This machine" in (await world.runner.fire("before_model", prompt("x"))).value.tail
     promise = reply(Text(text="Fine. I will do that now."))
     assert "tools" in (await world.runner.fire("on_model_response", promise)).again
+
+
+async def test_a_pipe_in_the_place_of_a_hook_file_blocks_what_it_would_guard(world: World) -> None:
+    os.mkfifo(world.folder / "guard.py")
+    [error] = world.set.reload()
+    assert "not a regular file" in error
+    assert (await world.runner.fire("before_tool", call(command="ls"))).block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -69,3 +70,30 @@ def test_memory_and_days_share_the_room_when_both_are_long(tmp_path: Path) -> No
     curated, today = MemoryFiles(tmp_path, max_chars=3_000).sections(TODAY)
     assert len(curated.text) > 1_800
     assert len(today.text) > 800
+
+
+def test_pipes_and_links_that_lead_elsewhere_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "server.json").write_text("token")
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "MEMORY.md").symlink_to("../server.json")
+    (folder / "daily").symlink_to("..")
+    (tmp_path / "2026-11-21.md").write_text("token")
+    assert MemoryFiles(folder).sections(TODAY) == ()
+    (folder / "MEMORY.md").unlink()
+    os.mkfifo(folder / "MEMORY.md")
+    assert MemoryFiles(folder).sections(TODAY) == ()
+
+
+def test_a_memory_folder_that_is_a_link_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "MEMORY.md", "token")
+    agent = tmp_path / "agents"
+    agent.mkdir()
+    (agent / "memory").symlink_to("..")
+    assert MemoryFiles(agent / "memory").sections(TODAY) == ()
+
+
+def test_a_link_to_another_file_of_the_memory_is_followed(tmp_path: Path) -> None:
+    write(tmp_path, "facts.md", "likes tea")
+    (tmp_path / "MEMORY.md").symlink_to("facts.md")
+    assert MemoryFiles(tmp_path).sections(TODAY)[0].text == "likes tea"

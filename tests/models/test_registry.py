@@ -198,3 +198,26 @@ def test_names_and_aliases_are_found_without_regard_to_case() -> None:
 def test_no_two_rows_share_a_name() -> None:
     names = [n for row in PROVIDERS.values() for n in (row.name, *row.aliases)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["{outside}", "a\0b", "~nobody-at-all/x", "/dev/zero", "missing"])
+def test_a_script_that_is_none_is_told_without_its_content(tmp_path: Path, name: str) -> None:
+    workspace, outside = tmp_path / "w", tmp_path / "passwd"
+    workspace.mkdir()
+    outside.write_text("hunter2: [: not yours\n")
+    with pytest.raises(ConfigError) as caught:
+        models(workspace).open(ModelSpec(provider="script", name=name.format(outside=outside)))
+    assert "hunter2" not in str(caught.value) and "YAML" not in str(caught.value)
+
+
+def test_a_link_does_not_bring_a_script_into_the_workspace(tmp_path: Path) -> None:
+    workspace, outside = tmp_path / "w", tmp_path / "passwd"
+    workspace.mkdir()
+    outside.write_text("hunter2: 1\n")
+    (workspace / "x.yaml").symlink_to(outside)
+    with pytest.raises(ConfigError) as caught:
+        models(workspace).open(ModelSpec(provider="script", name="x.yaml"))
+    assert "hunter2" not in str(caught.value)
+    (workspace / "y.yaml").write_text("repies: 1\n")
+    with pytest.raises(ConfigError, match="repies"):
+        models(workspace).open(ModelSpec(provider="script", name="y.yaml"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from pydantic import ValidationInfo, field_validator
 
 from perdure.kernel.errors import Conflict
-from perdure.kernel.events import CallId, Image, Text, ToolCall, ToolResult
+from perdure.kernel.events import CallId, Image, Json, Text, ToolCall, ToolResult
 from perdure.tools import CORE_TOOLS, Tool, ToolContext
+from perdure.tools.base import Effect, Touch
 
 from .world import World
 
@@ -124,3 +127,91 @@ async def test_arguments_that_were_no_json_are_told(world: World) -> None:
     result = world.bench.prepare(call)
     assert isinstance(result, ToolResult)
     assert '{"path": "a' in result.text
+
+
+ENDS = (SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+
+
+class Ender(Tool):
+    """Raises what ends programs, wherever it is told to."""
+
+    cooperative = True
+    where: str
+    what: int
+
+    def _maybe(self, here: str) -> None:
+        if self.where == here:
+            raise ENDS[self.what]
+
+    @field_validator("what")
+    @classmethod
+    def _check(cls, what: int, info: ValidationInfo) -> int:
+        if info.data.get("where") == "validator":
+            raise ENDS[what]
+        return what
+
+    def acts(self) -> frozenset[Effect]:
+        self._maybe("acts")
+        return frozenset({"reads"})
+
+    def touches(self, workdir: Path) -> Sequence[Touch]:
+        self._maybe("touches")
+        return ()
+
+    def shell(self) -> str | None:
+        self._maybe("shell")
+        return None
+
+    def preview(self, workdir: Path) -> str:
+        self._maybe("preview")
+        return "shown"
+
+    def binding(self, workdir: Path) -> bytes:
+        self._maybe("binding")
+        return b"bound"
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        if self.what != 3:  # GeneratorExit is how a coroutine is closed
+            self._maybe("execute")
+        return ToolResult()
+
+
+@pytest.mark.parametrize("what", range(len(ENDS)))
+@pytest.mark.parametrize(
+    "where", ["validator", "acts", "touches", "shell", "preview", "binding", "execute"]
+)
+async def test_nothing_that_an_owners_tool_raises_gets_past_the_bench(
+    tmp_path: Path, where: str, what: int
+) -> None:
+    world = World(tmp_path, (Ender,))
+    arguments: dict[str, Json] = {"where": where, "what": what}
+    prepared = world.bench.prepare(ToolCall(id=CallId("c"), name="ender", arguments=arguments))
+    if isinstance(prepared, ToolResult):
+        assert where in ("validator", "acts", "touches", "shell")
+        assert prepared.status == "error"
+        return
+    assert where in ("preview", "binding", "execute")
+    assert (prepared.preview() == "shown") == (where != "preview")
+    assert (prepared.binding() == b"bound") == (where != "binding")
+    result = await prepared.run(key="k", emit=lambda _: None, resumed=False)
+    assert (result.status == "ok") == (where != "execute" or what == 3)
+
+
+async def test_a_real_cancellation_passes(tmp_path: Path) -> None:
+    class Waits(Tool):
+        """Waits."""
+
+        cooperative = True
+
+        async def execute(self, context: ToolContext) -> ToolResult:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    begun = asyncio.Event()
+    world = World(tmp_path, (Waits,))
+    task = asyncio.create_task(world("waits"))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

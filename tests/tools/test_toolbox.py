@@ -134,3 +134,20 @@ def test_a_schema_is_compact_and_holds_no_references() -> None:
 def test_an_undeclared_tool_is_taken_for_the_worst() -> None:
     assert Rich.name == "rich"
     assert (Rich.only_reads(), Rich.runs_parallel(), Rich.recovers_by()) == (False, False, "doubt")
+
+
+def test_a_pipe_in_the_place_of_a_tool_file_is_an_error_and_waits_for_nobody(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "x.py")
+    [error] = Toolbox(folders=[tmp_path]).errors
+    assert "not a regular file" in str(error)
+
+
+@pytest.mark.parametrize("raises", ["KeyboardInterrupt", "SystemExit", "GeneratorExit"])
+def test_a_tool_file_that_raises_what_ends_programs_is_an_error(
+    tmp_path: Path, raises: str
+) -> None:
+    (tmp_path / "x.py").write_text(f"raise {raises}\n")
+    [error] = Toolbox(folders=[tmp_path]).errors
+    assert raises in str(error)

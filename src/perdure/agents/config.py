@@ -17,6 +17,8 @@ from perdure.kernel.ports import HookPoint
 PERDURE: Literal["perdure/v1"] = "perdure/v1"
 DURAGENT = "duragent/v1alpha1"
 
+HOST_PATTERN = r"^[A-Za-z0-9.-]{1,253}$"
+ORIGIN_PATTERN = r"^https?://[^/\s*@]+/?$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 NOT_YET: frozenset[tuple[str, ...]] = frozenset(
@@ -194,6 +196,13 @@ class ServerSettings(Section):
     token: SecretStr = Field(
         default=SecretStr(""),
         description="Needed to listen beyond this machine; write ${NAME} here.",
+    )
+    allowed_hosts: tuple[Annotated[str, Field(pattern=HOST_PATTERN)], ...] = Field(
+        default=(),
+        description="Names, without port, that the server answers to besides localhost and `host`.",
+    )
+    allowed_origins: tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...] = Field(
+        default=(), description="Web pages that may call besides its own: https://name[:port]."
     )
 
 

@@ -6,6 +6,7 @@ folder that is ignored nothing is looked at, so nothing there can be taken back 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ _CLASSES = {
     "alnum": "a-zA-Z0-9",
     "upper": "A-Z",
     "lower": "a-z",
-    "space": r"\s",
+    "space": r" \t\n\r\f\v",
     "blank": r" \t",
     "punct": r"!-/:-@\[-`{-~",
     "xdigit": "0-9a-fA-F",
@@ -72,7 +73,8 @@ class Rules:
         """`cut`: how many characters of a path, given from the root, lead to the file's folder;
         `prefix`: for a folder above the root, the way from it to the root, ending in `/`."""
         self.cut, self.prefix = cut, prefix
-        parsed = [_parse(line) for line in text.removeprefix("\ufeff").split("\n")]
+        lines = _as_bytes(text.removeprefix("\ufeff")).split("\n")
+        parsed = [_parse(line) for line in lines]
         self._patterns = [pattern for pattern in parsed if pattern is not None]
         self.names = "|".join(f"(?:{p.regex.pattern})" for p in self._patterns if p.name)
         """A regular expression of all patterns that look at the name alone."""
@@ -83,7 +85,7 @@ class Rules:
 
     def verdict(self, name: str, path: str, is_folder: bool) -> bool | None:
         """Ignored, taken in, or None: no pattern matches."""
-        mine = self.prefix + path[self.cut :]
+        mine, name = _as_bytes(self.prefix + path[self.cut :]), _as_bytes(name)
         for pattern in reversed(self._patterns):
             if pattern.folders and not is_folder:
                 continue
@@ -98,21 +100,20 @@ class Rules:
     def by_path(self, path: str) -> bool:
         """May a pattern that looks at the path match?"""
         return self._paths is not None and bool(
-            self._paths.fullmatch(self.prefix + path[self.cut :])
+            self._paths.fullmatch(_as_bytes(self.prefix + path[self.cut :]))
         )
 
 
 class Chain:
     """The rules that hold in a folder, the weakest first."""
 
-    __slots__ = ("_by_path", "_rules", "may_match")
+    __slots__ = ("_by_path", "_may_match", "_rules")
 
     def __init__(self, rules: Sequence[Rules]) -> None:
         self._rules = tuple(rules)
         # Most names match nothing, and are done with one look.
         names = _any([r.names for r in rules if r.names])
-        self.may_match: Callable[[str], object] = names.fullmatch if names else _never
-        """May a pattern that looks at the name alone match?"""
+        self._may_match: Callable[[str], object] = names.fullmatch if names else _never
         self._by_path = tuple(r for r in rules if r.has_paths)
 
     def with_rules(self, rules: Rules) -> Chain:
@@ -120,13 +121,20 @@ class Chain:
 
     def ignores(self, name: str, path: str, is_folder: bool) -> bool:
         """`path`: from the root."""
-        if not self.may_match(name) and not any(rules.by_path(path) for rules in self._by_path):
+        if not self._may_match(_as_bytes(name)) and not any(
+            rules.by_path(path) for rules in self._by_path
+        ):
             return False
         for rules in reversed(self._rules):
             verdict = rules.verdict(name, path, is_folder)
             if verdict is not None:
                 return verdict
         return False
+
+
+def _as_bytes(text: str) -> str:
+    """Its bytes, each as a character: git matches bytes, so that `?` is not `é`."""
+    return text if text.isascii() else os.fsencode(text).decode("latin-1")
 
 
 def _never(name: str) -> None: ...

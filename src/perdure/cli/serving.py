@@ -26,6 +26,8 @@ def serve_workspace(place: Place, *, host: str | None, port: int | None) -> int:
         host=host or wanted.host,
         port=wanted.port if port is None else port,
         tokens=(token,) if token else (),
+        allowed_hosts=wanted.allowed_hosts,
+        allowed_origins=wanted.allowed_origins,
     )
 
     async def opener() -> RuntimeApi:

@@ -7,7 +7,7 @@ command is contained (sandbox), how an approval is shown and stored (runtime, ed
 Wiring, one `PolicyFiles` per agent and one gate per session:
 
     policy = PolicyFiles(P, agent)                       # P/policy.yaml, the agent's, P/policy.local.yaml
-    places = Places(workspace=W, workdir=workdir, agent=agent)
+    places = Places(workspace=W, workdir=workdir, agent=agent, commands=hooks_of_config)
     gate = PolicyGate(bench, policy, places, session=session, ids=ids, boot=boot)
     permit = await gate.judge(call, key=key)             # Allow, Ask or Refuse
     result = await gate.run(permit, emit, resumed=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,7 +26,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.ports import Allow, Ask, Emit, Ids, Refuse, Verdict
 
-from .places import Places, Zone
+from .places import Places, Zone, in_git
 from .policy import Policy, PolicyFiles, parse_rule
 from .rules import Rule, covering
 
@@ -103,6 +103,9 @@ class Permit:
     arguments: bytes
     approved: str
     """Digest of what the owner approved; empty where no approval was needed."""
+    judged: Policy | None
+    """The policy it was judged by; None for what had begun before and is brought to its end."""
+    grants: Sequence[str]
     spent: bool = False
 
 
@@ -141,35 +144,37 @@ class PolicyGate:
             return Refuse(prepared)
         if prepared.effects and self._bench.begun(key):
             # It was permitted when it began; what is under way must be brought to its one result.
-            return self._permit(prepared, key, "begun before a crash")
+            return self._permit(prepared, key, "begun before a crash", None)
         try:
             policy = self._policy.current()
         except ConfigError as error:
-            return _refuse(f"Nothing may run until the owner has repaired the policy: {error}")
-        paths = [t.path for t in prepared.touches]
-        zones = [self._places.zone(t.path, write=t.write) for t in prepared.touches]
-        if refusal := self._forbidden(prepared, policy, paths, zones):
-            return refusal
+            return Refuse(_broken(error))
+        if refusal := self._forbidden(prepared, policy):
+            return Refuse(refusal)
         if decided is not None and decided.answer == "deny":
             note = f": {decided.note}" if decided.note else "."
             return _refuse(f"The owner declined this call{note}")
-        doubtful = self._doubtful(prepared, policy, paths)
         if decided is not None:
             digest = await asyncio.to_thread(self._digest, prepared)
             if decided.approval.endswith(digest):
                 by = f"approved by {decided.by}" if decided.by else "approved"
-                return self._permit(prepared, key, by, digest)
+                return self._permit(prepared, key, by, policy, approved=digest)
             return await self._ask(prepared, "it, or what it works on, changed since the approval")
+        may, why = self._weigh(prepared, policy, grants)
+        if may:
+            return self._permit(prepared, key, why, policy, grants=grants)
+        return await self._ask(prepared, why)
+
+    def _weigh(self, prepared: Prepared, policy: Policy, grants: Sequence[str]) -> tuple[bool, str]:
+        """May a call that is not forbidden run without a question? And what allows it, or why not."""
         for rule in policy.allow:
-            if rule.allows(call.name, prepared.command, paths, self._places.home):
-                return self._permit(prepared, key, f"rule {rule} at {rule.where}")
+            if self._allows(rule, prepared):
+                return True, f"rule {rule} at {rule.where}"
         for grant in grants:
-            if self._granted(grant, prepared, paths):
-                return self._permit(prepared, key, f"granted for this session: {grant}")
-        reason = doubtful or self._reason(prepared, policy, zones)
-        if reason:
-            return await self._ask(prepared, reason)
-        return self._permit(prepared, key, f"mode {policy.mode}")
+            if self._granted(grant, prepared):
+                return True, f"granted for this session: {grant}"
+        reason = self._doubtful(prepared, policy) or self._reason(prepared, policy)
+        return (False, reason) if reason else (True, f"mode {policy.mode}")
 
     async def run(self, permit: Allow, emit: Emit, *, resumed: bool) -> ToolResult:
         if not isinstance(permit, Permit) or permit.gate is not self or permit.spent:
@@ -178,6 +183,8 @@ class PolicyGate:
             return _denied("The arguments changed after the call was permitted.")
         permit.spent = True
         key = permit.started.key
+        if changed := self._changed(permit):
+            return changed
         if permit.approved and not self._bench.begun(key):
             digest = await asyncio.to_thread(self._digest, permit.prepared)
             if digest != permit.approved:
@@ -186,6 +193,22 @@ class PolicyGate:
         if permit.prepared.effects:
             self._finished.append(key)
         return result
+
+    def _changed(self, permit: Permit) -> ToolResult | None:
+        """Why the policy as it is by now does not let a permitted call run."""
+        if permit.judged is None:
+            return None
+        try:
+            policy = self._policy.current()
+        except ConfigError as error:
+            return _broken(error)
+        if policy is permit.judged:
+            return None
+        if refusal := self._forbidden(permit.prepared, policy):
+            return refusal
+        if permit.approved or self._weigh(permit.prepared, policy, permit.grants)[0]:
+            return None
+        return _denied("The owner's policy changed before this ran; ask for it again.")
 
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
         how = self._bench.recovery(started.tool)
@@ -198,7 +221,16 @@ class PolicyGate:
             return "doubt" if started.effects else "rerun"
         return how
 
-    def _permit(self, prepared: Prepared, key: str, why: str, approved: str = "") -> Permit:
+    def _permit(
+        self,
+        prepared: Prepared,
+        key: str,
+        why: str,
+        judged: Policy | None,
+        *,
+        approved: str = "",
+        grants: Sequence[str] = (),
+    ) -> Permit:
         call = prepared.call
         return Permit(
             call=call,
@@ -210,6 +242,8 @@ class PolicyGate:
             prepared=prepared,
             arguments=_encode(call.arguments),
             approved=approved,
+            judged=judged,
+            grants=tuple(grants),
         )
 
     async def _ask(self, prepared: Prepared, reason: str) -> Ask:
@@ -221,7 +255,8 @@ class PolicyGate:
             left = len(preview) - PREVIEW_CHARS
             preview = f"{preview[:PREVIEW_CHARS]}\n[… {left:,} more characters]"
         paths = [t.path for t in prepared.touches]
-        rule = str(covering(call.name, prepared.command, paths, self._places.home))
+        narrow = any(t.write and in_git(t.path) for t in prepared.touches)
+        rule = str(covering(call.name, prepared.command, paths, self._places.home, narrow=narrow))
         return Ask(
             ApprovalRequested(
                 # Ends in the digest, so that the answer carries what it was given for.
@@ -253,44 +288,60 @@ class PolicyGate:
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()
 
-    def _forbidden(
-        self, prepared: Prepared, policy: Policy, paths: Sequence[Path], zones: Sequence[Zone]
-    ) -> Refuse | None:
+    def _forbidden(self, prepared: Prepared, policy: Policy) -> ToolResult | None:
         """What no approval can allow."""
-        for touch, zone in zip(prepared.touches, zones, strict=True):
+        for touch, zone in self._zones(prepared):
             if zone == "secret":
-                return _refuse(f"{touch.path} holds secrets of the runtime; no tool may touch it.")
+                return _denied(f"{touch.path} holds secrets of the runtime; no tool may touch it.")
             if zone == "control" and touch.write:
-                return _refuse(
+                return _denied(
                     f"{touch.path} belongs to the runtime and decides what agents may do; tools cannot "
                     "write it. Ask the owner to change it."
                 )
         for rule in policy.deny:
-            if rule.denies(prepared.call.name, prepared.command, paths, self._places.home):
-                return _refuse(
+            if self._denies(rule, prepared):
+                return _denied(
                     f"The owner's policy denies this: {rule} at {rule.where}. "
                     "Do not try to get around it; say what you need instead."
                 )
         return None
 
-    def _doubtful(self, prepared: Prepared, policy: Policy, paths: Sequence[Path]) -> str:
+    def _zones(self, prepared: Prepared) -> Iterator[tuple[Touch, Zone]]:
+        for touch in prepared.touches:
+            yield touch, self._places.zone(touch.path, write=touch.write)
+
+    def _denies(self, rule: Rule, prepared: Prepared) -> bool | None:
+        paths = [t.path for t in prepared.touches]
+        places = self._places
+        return rule.denies(
+            prepared.call.name, prepared.command, paths, places.home, workspace=places.root
+        )
+
+    def _doubtful(self, prepared: Prepared, policy: Policy) -> str:
         """A deny rule may cover this, and the text does not tell."""
-        name, workdir = prepared.call.name, self._places.home
         for rule in policy.deny:
-            if rule.denies(name, prepared.command, paths, workdir) is None:
+            if self._denies(rule, prepared) is None:
                 return f"it cannot be told whether the rule {rule} at {rule.where} denies it"
         return ""
 
-    def _granted(self, grant: str, prepared: Prepared, paths: Sequence[Path]) -> bool:
+    def _allows(self, rule: Rule, prepared: Prepared) -> bool:
+        paths = [t.path for t in prepared.touches]
+        if not rule.allows(prepared.call.name, prepared.command, paths, self._places.home):
+            return False
+        # What git would run later needs a rule that means it.
+        return ".git" in rule.path or not any(t.write and in_git(t.path) for t in prepared.touches)
+
+    def _granted(self, grant: str, prepared: Prepared) -> bool:
         try:
-            rule: Rule = parse_rule(grant)
+            return self._allows(parse_rule(grant), prepared)
         except ConfigError:
             return False
-        return rule.allows(prepared.call.name, prepared.command, paths, self._places.home)
 
-    def _reason(self, prepared: Prepared, policy: Policy, zones: Sequence[Zone]) -> str:
+    def _reason(self, prepared: Prepared, policy: Policy) -> str:
         """Why the owner must be asked; empty: no need to."""
-        for touch, zone in zip(prepared.touches, zones, strict=True):
+        for touch, zone in self._zones(prepared):
+            if touch.write and in_git(touch.path):
+                return f"it writes {touch.path}, from which git runs programs"
             if zone != "inside":
                 verb = "writes" if touch.write else "reads"
                 what = "belongs to the runtime" if zone == "control" else "is outside the workspace"
@@ -306,6 +357,10 @@ class PolicyGate:
 
 def _refuse(text: str) -> Refuse:
     return Refuse(_denied(text))
+
+
+def _broken(error: ConfigError) -> ToolResult:
+    return _denied(f"Nothing may run until the owner has repaired the policy: {error}")
 
 
 def _denied(text: str) -> ToolResult:

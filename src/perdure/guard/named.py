@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ def files_named(command: str, folder: Path) -> frozenset[str]:
     yet counts if it looks like a path: whoever puts it there decides what runs."""
     words = [w for w in _SEPARATORS.split(command) if w and "\0" not in w][:MAX_WORDS]
     bases = [os.fspath(folder)]
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         if before in ("cd", "pushd", "-C"):
             bases.append(os.path.join(folder, os.path.expanduser(word)))  # noqa: PTH111, PTH118
     found = set()

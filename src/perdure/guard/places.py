@@ -105,7 +105,7 @@ class Places:
         if path.name.casefold() == CONFIG and _holds_token(text):
             return True
         try:
-            seen = os.lstat(text)  # noqa: PTH116  # on the way of every call that touches a path
+            seen = os.lstat(text)  # on the way of every call that touches a path
         except OSError:
             return False
         # Another name for the same file.

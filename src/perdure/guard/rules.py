@@ -59,14 +59,22 @@ class Rule:
         return True
 
     def denies(
-        self, tool: str, command: str | None, paths: Sequence[Path], workdir: Path
+        self,
+        tool: str,
+        command: str | None,
+        paths: Sequence[Path],
+        workdir: Path,
+        *,
+        workspace: Path | None = None,
     ) -> bool | None:
-        """Some part of the call is covered by this rule. None: it cannot be told."""
+        """Some part of the call is covered by this rule. None: it cannot be told. A relative path is held
+        against both folders: which of them its author had in mind must not matter."""
         if not _glob(self.tool, tool):
             return False
         if self.exactly and command != self.exactly:
             return False
-        if self.path and not any(_path(self.path, p, workdir) for p in paths):
+        folders = {workdir, workspace or workdir}
+        if self.path and not any(_path(self.path, p, f) for p in paths for f in folders):
             return False
         if self.command:
             if command is None:
@@ -86,20 +94,30 @@ class Rule:
         for part in parts:
             if any(_glob(self.command, form) for form in part.forms):
                 return True
+            if part.risky or any(_glob(self.command, form) for form in part.maybe):
+                unsure = True
             # An argument that is a pattern matters only to a rule about this very program.
             if part.vague and not (
-                named and all(form.split(" ", 1)[0] != program for form in part.forms)
+                named and all(f.split(" ", 1)[0] != program for f in (*part.forms, *part.maybe))
             ):
                 unsure = True
         return None if unsure else False
 
 
-def covering(tool: str, command: str | None, paths: Sequence[Path], workdir: Path) -> Rule:
-    """The narrowest rule worth storing that allows a call like this one again."""
+def covering(
+    tool: str,
+    command: str | None,
+    paths: Sequence[Path],
+    workdir: Path,
+    *,
+    narrow: bool = False,
+) -> Rule:
+    """The narrowest rule worth storing that allows a call like this one again. `narrow`: it is about
+    these very files, not their folder."""
     if command is not None:
         return Rule(tool=_literal(tool), exactly=command)
     if paths:
-        if all(path.is_relative_to(workdir) for path in paths):
+        if not narrow and all(path.is_relative_to(workdir) for path in paths):
             return Rule(tool=_literal(tool), path=f"{_literal(os.fspath(workdir))}/**")
         if len(paths) == 1:
             return Rule(tool=_literal(tool), path=_literal(os.fspath(paths[0])))

@@ -199,7 +199,7 @@ class MessagesTaken(Event, frozen=True, kw_only=True):
     blocked: tuple[MessageId, ...] = ()
 
 
-TurnEndReason = Literal["done", "stopped", "interrupted", "failed", "limit", "blocked"]
+TurnEndReason = Literal["done", "stopped", "failed", "limit", "blocked"]
 
 
 class TurnEnded(Event, frozen=True, kw_only=True):

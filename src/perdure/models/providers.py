@@ -47,7 +47,7 @@ _ROWS = (
         env=("ANTHROPIC_API_KEY",),
         keys_at="https://platform.claude.com/settings/keys",
         aliases=("claude",),
-        example="claude-sonnet-4-5",
+        example="claude-sonnet-5-5",
     ),
     Provider(
         name="openai",

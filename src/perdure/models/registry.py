@@ -50,7 +50,10 @@ class Models:
             case "script":
                 from .script import ScriptModel
 
-                path = self._base / Path(spec.name).expanduser()
+                try:
+                    path = self._base / Path(spec.name.replace("\0", "\ufffd")).expanduser()
+                except RuntimeError as error:  # ~ of somebody there is not
+                    raise ConfigError(f"script:{spec.name}: {error}") from None
                 try:
                     return ScriptModel.load(path, name=f"script:{spec.name}")
                 except ConfigError as error:
@@ -153,4 +156,4 @@ def _known(provider: str) -> str:
     close = nearest(provider)
     if close:
         return f"Write {close}/{PROVIDERS[close].example or 'MODEL'}."
-    return "Write provider/model, e.g. anthropic/claude-sonnet-4-5."
+    return "Write provider/model, e.g. anthropic/claude-sonnet-5-5."

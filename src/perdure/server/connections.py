@@ -14,7 +14,9 @@ from functools import partial
 from typing import Any
 
 from starlette.types import Scope
+from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 KNOWN = "perdure.known"
 """In the state of a request's scope: call it when the request showed a known token."""
@@ -46,7 +48,8 @@ class Crowd:
     def enter(self, connection: Connection) -> None:
         self._strangers[connection] = None
         if len(self._strangers) > self._limit:
-            idle = next((one for one in self._strangers if one.waits), connection)
+            oldest = next(iter(self._strangers))
+            idle = next((one for one in self._strangers if one.waits), oldest)
             self.leave(idle)
             idle.transport.abort()
 
@@ -58,9 +61,14 @@ class Connection(H11Protocol):
     """uvicorn's own, with a deadline while it waits for a request."""
 
     def __init__(
-        self, crowd: Crowd, *args: Any, app_state: dict[str, Any] | None = None, **more: Any
+        self,
+        crowd: Crowd,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(*args, app_state={**(app_state or {}), KNOWN: self._trust}, **more)
+        super().__init__(config, server_state, {**app_state, KNOWN: self._trust}, _loop)
         self._crowd = crowd
         self._deadline: asyncio.TimerHandle | None = None
 

@@ -81,7 +81,7 @@ _ERRORS = {
     423: "Another process is writing this session.",
     500: "The server made a mistake, or a configuration file is wrong.",
     502: "The model call failed.",
-    503: "The disk refused, or the server is stopping.",
+    503: "The disk refused, the server is stopping, or it holds as many large bodies as it can.",
 }
 _ALWAYS = (403, 421, 500)
 _READING = (400, 413, 415, 422)

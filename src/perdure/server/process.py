@@ -285,10 +285,16 @@ def _reachable(host: str) -> str:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Replace the file at once, never readable by others."""
+    """Replace the file at once, never readable by others. Raises StorageError."""
     draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as out:
-        out.write(data)
-    draft.replace(path)
+    try:
+        draft.unlink(missing_ok=True)
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "wb") as out:
+            out.write(data)
+        draft.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"the server cannot write {path}: {error.strerror}",
+            hint="Nobody would find it without that file. Make room on that disk.",
+        ) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
@@ -31,6 +32,8 @@ WHOLE = 0x50657264
 missing, also for the processes that come after this one."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes."""
+AGAIN_SECONDS = 30.0
+"""After which a file that could not be used is tried again."""
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,20 +59,24 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class Index:
     """The file is opened with the first use, and made when it is missing, damaged or of another
-    version. Methods block for about 0.1 ms, may be called from any thread, and raise StorageError."""
+    version. Where the disk refuses that, being full or read-only, the index is kept in memory for a
+    while, to be filled by `rebuild`. Methods block for about 0.1 ms, may be called from any thread, and
+    raise StorageError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._guard = threading.Lock()
         self._connection: Connection | None = None
         self._incomplete = False
+        self._until: float | None = None
+        """In memory until then, by the monotonic clock."""
 
     @property
     def incomplete(self) -> bool:
         """The file had to be made, by this process or by one before it that did not get to fill it:
         `rebuild` should be called with all sessions there are."""
         with self._guard:
-            self._do(lambda db: None)
+            self._do(lambda db: None, anyway=True)
             return self._incomplete
 
     def upsert(self, row: SessionRow) -> None:
@@ -100,38 +107,43 @@ class Index:
 
     def rebuild(self, rows: Iterable[SessionRow]) -> None:
         """Replace everything, in one transaction. `rows` may be lazy."""
+        whole = list(rows)
 
         def work(db: Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
             try:
                 db.execute(_sql()["clear"])
-                db.executemany(_sql()["upsert"], map(msgspec.to_builtins, rows))
+                db.executemany(_sql()["upsert"], map(msgspec.to_builtins, whole))
                 db.execute(f"PRAGMA application_id = {WHOLE}")
                 db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # a full disk has ended it already
+                    db.execute("ROLLBACK")
                 raise
 
         with self._guard:
-            self._do(work)
+            self._do(work, anyway=True)
             self._incomplete = False
 
     def close(self) -> None:
         """Idempotent; a later use opens it again."""
         with self._guard:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._drop()
 
-    def _do(self, work: Callable[[Connection], T]) -> T:
-        """Run `work`; where the file turns out to be damaged, make it again and run it once more."""
+    def _do(self, work: Callable[[Connection], T], *, anyway: bool = False) -> T:
+        """Run `work`; where the file turns out to be damaged, make it again and run it once more.
+        `anyway`: in memory, where the disk refuses."""
         import sqlite3
 
         try:
             try:
                 return work(self._open())
-            except sqlite3.OperationalError:
-                raise  # busy, disk full, not readable: the file itself is not at fault
+            except sqlite3.OperationalError as error:
+                # Disk full, not readable, busy: the file itself is not at fault.
+                busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                if busy or not anyway:
+                    raise
+                return work(self._in_memory())
             except sqlite3.DatabaseError:
                 self._throw_away()
                 return work(self._open())
@@ -144,6 +156,8 @@ class Index:
             raise StorageError(f"the index cannot be used: {error}") from error
 
     def _open(self) -> Connection:
+        if self._until is not None and time.monotonic() >= self._until:
+            self._drop()
         if self._connection is not None:
             return self._connection
         import sqlite3
@@ -164,18 +178,33 @@ class Index:
                 db.executescript(
                     f"BEGIN IMMEDIATE; {_sql()['schema']} PRAGMA user_version = {VERSION}; COMMIT;"
                 )
-            self._incomplete = db.execute("PRAGMA application_id").fetchone()[0] != WHOLE
+            filled = db.execute("PRAGMA application_id").fetchone()[0] == WHOLE
+            self._incomplete = self._until is not None or not filled
         except BaseException:
             db.close()
             raise
-        self._connection = db
+        self._connection, self._until = db, None
         return db
 
-    def _throw_away(self) -> None:
+    def _in_memory(self) -> Connection:
+        import sqlite3
+
+        self._drop()
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        db.executescript(_sql()["schema"])
+        self._connection, self._until = db, time.monotonic() + AGAIN_SECONDS
+        self._incomplete = True
+        return db
+
+    def _drop(self) -> None:
+        """`_until` stays: what happened in the meantime is not in the file."""
         if self._connection is not None:
             with contextlib.suppress(Exception):
                 self._connection.close()
             self._connection = None
+
+    def _throw_away(self) -> None:
+        self._drop()
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 

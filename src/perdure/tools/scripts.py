@@ -8,6 +8,7 @@ a log has grown. What a script loads or runs in turn is not looked at.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -39,8 +40,18 @@ _BY_FILE = frozenset(("make", "gmake", "just", "ninja", "npm", "npx", "pnpm", "y
                       "pytest", "rake", "ant", "gradle", "mvn", "bazel", "uv", "poetry", "pre-commit",
                       "docker-compose"))  # fmt: skip
 """They run what files of the project say that no word names."""
-_HIDING = frozenset(("eval", "xargs", "parallel", "find", "alias", "trap", "coproc", "watch", "entr"))
-_CODE = {"perl": "eE", "ruby": "e", "node": "ep", "nodejs": "ep", "php": "r", "lua": "e", "python": "c"}
+_HIDING = frozenset(
+    ("eval", "xargs", "parallel", "find", "alias", "trap", "coproc", "watch", "entr")
+)
+_CODE = {
+    "perl": "eE",
+    "ruby": "e",
+    "node": "ep",
+    "nodejs": "ep",
+    "php": "r",
+    "lua": "e",
+    "python": "c",
+}
 _VAGUE = re.compile(r"[$`*?\[{]")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _SUBSTITUTION = re.compile(r"`|\$\(|<\(|>\(")
@@ -101,7 +112,14 @@ def _look(command: str, bases: list[str], found: Scripts, depth: int) -> None:
         return
     before: list[str] = []
     for part, fed, operator in _parts(words[:MAX_WORDS]):
-        _part(part, fed, before if operator.startswith("|") and operator != "||" else None, bases, found, depth)
+        _part(
+            part,
+            fed,
+            before if operator.startswith("|") and operator != "||" else None,
+            bases,
+            found,
+            depth,
+        )
         before = part
 
 
@@ -127,7 +145,12 @@ def _parts(words: list[str]) -> Iterator[tuple[list[str], list[str], str]]:
 
 
 def _part(
-    words: list[str], fed: list[str], piped: list[str] | None, bases: list[str], found: Scripts, depth: int
+    words: list[str],
+    fed: list[str],
+    piped: list[str] | None,
+    bases: list[str],
+    found: Scripts,
+    depth: int,
 ) -> None:
     while words and (words[0] in ("if", "then", "else", "elif", "do", "while", "until", "!", "{", "time")
                      or _ASSIGNMENT.match(words[0])):  # fmt: skip
@@ -143,16 +166,23 @@ def _part(
         _bind(words[0], bases, found, wanted=True)
     elif _VAGUE.search(words[0]):
         found.uncovered[f"what {words[0][:60]} becomes"] = None
-    for before, word in zip(words, words[1:], strict=False):
-        if before in ("-C", "--chdir", "--directory") or word.startswith(("--chdir=", "--directory=")):
+    for before, word in itertools.pairwise(words):
+        if before in ("-C", "--chdir", "--directory") or word.startswith(
+            ("--chdir=", "--directory=")
+        ):
             _enter(word.split("=", 1)[-1], bases, found)
-        if before in ("-f", "--file") and words[0] in ("awk", "gawk", "mawk", "sed", "make", "gmake"):
+        if before in ("-f", "--file") and words[0] in (
+            "awk",
+            "gawk",
+            "mawk",
+            "sed",
+            "make",
+            "gmake",
+        ):
             _bind(word, bases, found, wanted=True)
     for word in words:
         name = PurePosixPath(word).name
-        if name in _BY_FILE:
-            found.uncovered[f"what {name} runs"] = None
-        elif name in _HIDING and word == words[0]:
+        if name in _BY_FILE or (name in _HIDING and word == words[0]):
             found.uncovered[f"what {name} runs"] = None
         _bind(word, bases, found, wanted=False)
     at = [n for n, word in enumerate(words) if _interpreter(word)]
@@ -174,12 +204,16 @@ def _interpreted(
     """Which of an interpreter's arguments is its script: the first that is no option, and since it is not
     known which options take a value, what follows an option may be it or not."""
     code = "c" if name in _SHELLS else _CODE.get(name, "")
-    after_option = False
+    after_option = candidate = False
     for at, word in enumerate(arguments):
         if word.startswith(("-", "+")) and len(word) > 1:
             after_option = True
             short = word[1:] if word[1] != "-" else ""
-            if code and set(short) & set(code) and not set(short) - set("abcdefhiklmnprstuvxBCEHPTlO0"):
+            if (
+                code
+                and set(short) & set(code)
+                and not set(short) - set("abcdefhiklmnprstuvxBCEHPTlO0")
+            ):
                 if name in _SHELLS and at + 1 < len(arguments):
                     if depth < MAX_DEPTH:
                         _look(arguments[at + 1], bases, found, depth + 1)
@@ -195,9 +229,10 @@ def _interpreted(
             continue
         if _VAGUE.search(word):
             found.uncovered[f"what {word[:60]} becomes"] = None
-        _bind(word, bases, found, wanted=not after_option, anything=True)
+        there = _bind(word, bases, found, wanted=not after_option, anything=True, told=candidate)
         if not after_option:
             return
+        candidate = candidate or there
         after_option = False
     for word in fed:
         _bind(word, bases, found, wanted=True)
@@ -227,11 +262,18 @@ def _enter(folder: str, bases: list[str], found: Scripts) -> None:
 
 
 def _bind(
-    word: str, bases: list[str], found: Scripts, *, wanted: bool, anything: bool = False
-) -> None:
-    """`wanted`: it runs, whatever it looks like, now or once it is there. `anything`: if it is a file."""
+    word: str,
+    bases: list[str],
+    found: Scripts,
+    *,
+    wanted: bool,
+    anything: bool = False,
+    told: bool = False,
+) -> bool:
+    """Is it a file? `wanted`: it runs, whatever it looks like, now or once it is there. `anything`: bound
+    if it is a file. `told`: not worth a note if it is none."""
     if not word or "\0" in word or len(word) > 4_096:
-        return
+        return False
     there = False
     paths = [os.path.join(base, os.path.expanduser(word)) for base in bases]  # noqa: PTH111, PTH118
     for path in dict.fromkeys(paths):
@@ -247,8 +289,9 @@ def _bind(
             continue
     if wanted and not there:
         found.bound.setdefault(paths[0], b"absent")
-        if not _VAGUE.search(word):
+        if not told and not _VAGUE.search(word):
             found.uncovered[f"{word[:60]}, which is not there"] = None
+    return there
 
 
 def _looks_like_script(path: str) -> bool:

@@ -16,7 +16,7 @@ from perdure.cli.problems import DONE
 @click.argument("folder", required=False, type=click.Path(file_okay=False))
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing.")
 @click.option(
-    "-m", "--model", metavar="PROVIDER/NAME", help="The model, e.g. anthropic/claude-sonnet-4-5."
+    "-m", "--model", metavar="PROVIDER/NAME", help="The model, e.g. anthropic/claude-sonnet-5-5."
 )
 @click.option("-a", "--agent", metavar="NAME", default="default", show_default=True)
 @click.pass_context

@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     message: str
     turn: str = ""
     reason: str = ""
-    """A turn's end (done, stopped, interrupted, failed, limit, blocked), or `approval`."""
+    """A turn's end (done, stopped, failed, limit, blocked), or `approval`."""
     text: str = ""
     error: str = ""
     cost_usd: float = 0.0
@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     approvals: list[e.ApprovalRequested] = []
 
 
-_CODES = {"done": DONE, "approval": NEEDS_APPROVAL, "stopped": STOPPED, "interrupted": STOPPED}
+_CODES = {"done": DONE, "approval": NEEDS_APPROVAL, "stopped": STOPPED}
 
 
 @click.command()

@@ -95,9 +95,9 @@ def _shortened(text: str) -> tuple[str, str]:
     tail = "\n".join(lines[-KEPT_LINES:])[-KEPT_CHARS:]
     if len(head) + len(tail) >= len(text):
         return text, ""
-    between = text[len(head) : len(text) - len(tail)].strip("\n")
-    rows = between.count("\n") + 1
-    size = f"{len(between):,} characters" + (f" in {rows:,} lines" if rows > 1 else "")
+    between = text[len(head) : len(text) - len(tail)]
+    breaks = between.count("\n")
+    size = f"{len(between):,} characters" + (f" ({breaks:,} line breaks)" if breaks else "")
     return f"{head}\n[… {size} not shown …]\n{tail}", size
 
 

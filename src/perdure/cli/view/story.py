@@ -25,7 +25,6 @@ CUT_OFF = (
 CUT_OFF_EMPTY = "✂ the model met its output limit before it had answered; raise max_output_tokens"
 _ENDS: dict[str, tuple[str, Level]] = {
     "stopped": ("■ stopped", "warning"),
-    "interrupted": ("■ interrupted by the next message", "dim"),
     "failed": ("✗ the turn failed", "error"),
     "limit": ("■ the turn's limit was reached", "warning"),
     "blocked": ("■ a hook blocked the message", "warning"),

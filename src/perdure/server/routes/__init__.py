@@ -23,7 +23,7 @@ from . import (
 
 
 def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
-    health.add(app, site)
+    health.add(app, runtime, site)
     agents.add(app, runtime)
     sessions.add(app, runtime, settings)
     messages.add(app, runtime, settings, site)

@@ -16,7 +16,7 @@ from .params import API, Agent
 EXAMPLE: dict[str, Json] = {
     "name": "main",
     "description": "A helpful assistant on this machine.",
-    "model": "anthropic/claude-sonnet-4-5",
+    "model": "anthropic/claude-sonnet-5-5",
     "error": "",
 }
 

@@ -28,7 +28,7 @@ EXAMPLE: dict[str, Json] = {
     "agent": "main",
     "title": "Tidy my downloads",
     "workdir": "/home/me/Downloads",
-    "model": "anthropic/claude-sonnet-4-5",
+    "model": "anthropic/claude-sonnet-5-5",
     "created": "2026-11-21T10:00:00Z",
     "updated": "2026-11-21T10:01:30Z",
     "seq": 42,

@@ -150,3 +150,30 @@ def test_what_cannot_be_opened_is_a_storage_error_with_a_way_out(tmp_path: Path)
     index = Index(tmp_path / "missing" / "index.sqlite")
     with pytest.raises(StorageError, match="can be deleted"):
         index.list()
+
+
+def test_where_the_disk_refuses_the_listing_is_made_in_memory(tmp_path: Path) -> None:
+    index = Index(tmp_path / "no such folder" / "index.sqlite")
+    assert index.incomplete
+    index.rebuild(row(n) for n in range(3))
+    assert not index.incomplete
+    index.upsert(row(3))
+    assert [r.id for r in index.list()] == ["s_003", "s_002", "s_001", "s_000"]
+    index.close()
+
+
+def test_a_disk_that_refuses_in_the_middle_does_so_as_well(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert index.incomplete
+    with index._guard:
+        index._do(lambda db: db.execute("PRAGMA max_page_count = 1"))
+    index.rebuild(row(n, title="x" * 4_000) for n in range(50))
+    assert len(index.list(100)) == 50
+    # Once the disk takes it again, what was missed in the meantime is filled in.
+    monkeypatch.setattr("perdure.storage.index.AGAIN_SECONDS", 0.0)
+    index._until = 0.0
+    assert index.incomplete
+    index.rebuild([row(1)])
+    assert [r.id for r in index.list()] == ["s_001"]
+    assert not index.incomplete

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -44,6 +44,9 @@ class Touch(Protocol):
 
     @property
     def write(self) -> bool: ...
+
+
+_Zones = Sequence[tuple[Touch, Zone]]
 
 
 class Prepared(Protocol):
@@ -149,7 +152,8 @@ class PolicyGate:
             policy = self._policy.current()
         except ConfigError as error:
             return Refuse(_broken(error))
-        if refusal := self._forbidden(prepared, policy):
+        zones = self._zones(prepared)
+        if refusal := self._forbidden(prepared, policy, zones):
             return Refuse(refusal)
         if decided is not None and decided.answer == "deny":
             note = f": {decided.note}" if decided.note else "."
@@ -160,12 +164,14 @@ class PolicyGate:
                 by = f"approved by {decided.by}" if decided.by else "approved"
                 return self._permit(prepared, key, by, policy, approved=digest)
             return await self._ask(prepared, "it, or what it works on, changed since the approval")
-        may, why = self._weigh(prepared, policy, grants)
+        may, why = self._weigh(prepared, policy, zones, grants)
         if may:
             return self._permit(prepared, key, why, policy, grants=grants)
         return await self._ask(prepared, why)
 
-    def _weigh(self, prepared: Prepared, policy: Policy, grants: Sequence[str]) -> tuple[bool, str]:
+    def _weigh(
+        self, prepared: Prepared, policy: Policy, zones: _Zones, grants: Sequence[str]
+    ) -> tuple[bool, str]:
         """May a call that is not forbidden run without a question? And what allows it, or why not."""
         for rule in policy.allow:
             if self._allows(rule, prepared):
@@ -173,7 +179,7 @@ class PolicyGate:
         for grant in grants:
             if self._granted(grant, prepared):
                 return True, f"granted for this session: {grant}"
-        reason = self._doubtful(prepared, policy) or self._reason(prepared, policy)
+        reason = self._doubtful(prepared, policy) or self._reason(prepared, policy, zones)
         return (False, reason) if reason else (True, f"mode {policy.mode}")
 
     async def run(self, permit: Allow, emit: Emit, *, resumed: bool) -> ToolResult:
@@ -204,9 +210,11 @@ class PolicyGate:
             return _broken(error)
         if policy is permit.judged:
             return None
-        if refusal := self._forbidden(permit.prepared, policy):
+        prepared = permit.prepared
+        zones = self._zones(prepared)
+        if refusal := self._forbidden(prepared, policy, zones):
             return refusal
-        if permit.approved or self._weigh(permit.prepared, policy, permit.grants)[0]:
+        if permit.approved or self._weigh(prepared, policy, zones, permit.grants)[0]:
             return None
         return _denied("The owner's policy changed before this ran; ask for it again.")
 
@@ -288,9 +296,9 @@ class PolicyGate:
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()
 
-    def _forbidden(self, prepared: Prepared, policy: Policy) -> ToolResult | None:
+    def _forbidden(self, prepared: Prepared, policy: Policy, zones: _Zones) -> ToolResult | None:
         """What no approval can allow."""
-        for touch, zone in self._zones(prepared):
+        for touch, zone in zones:
             if zone == "secret":
                 return _denied(f"{touch.path} holds secrets of the runtime; no tool may touch it.")
             if zone == "control" and touch.write:
@@ -306,9 +314,8 @@ class PolicyGate:
                 )
         return None
 
-    def _zones(self, prepared: Prepared) -> Iterator[tuple[Touch, Zone]]:
-        for touch in prepared.touches:
-            yield touch, self._places.zone(touch.path, write=touch.write)
+    def _zones(self, prepared: Prepared) -> _Zones:
+        return [(t, self._places.zone(t.path, write=t.write)) for t in prepared.touches]
 
     def _denies(self, rule: Rule, prepared: Prepared) -> bool | None:
         paths = [t.path for t in prepared.touches]
@@ -337,9 +344,9 @@ class PolicyGate:
         except ConfigError:
             return False
 
-    def _reason(self, prepared: Prepared, policy: Policy) -> str:
+    def _reason(self, prepared: Prepared, policy: Policy, zones: _Zones) -> str:
         """Why the owner must be asked; empty: no need to."""
-        for touch, zone in self._zones(prepared):
+        for touch, zone in zones:
             if touch.write and in_git(touch.path):
                 return f"it writes {touch.path}, from which git runs programs"
             if zone != "inside":

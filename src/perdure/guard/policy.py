@@ -72,7 +72,7 @@ class PolicyFiles:
     """Where `remember` puts rules."""
     files: tuple[Path, ...] = field(init=False)
     """All three, in the order in which they are read."""
-    _read: dict[Path, _Read] = field(default_factory=dict)
+    _read: dict[str, _Read] = field(default_factory=dict)
     _merged: Policy | None = None
 
     def __post_init__(self) -> None:
@@ -83,10 +83,11 @@ class PolicyFiles:
     def current(self) -> Policy:
         """Raises ConfigError when a file cannot be read or does not fit."""
         for path in self.files:
-            stamp = _stamp(path)
-            known = self._read.get(path)
+            name = os.fspath(path)
+            stamp = _stamp(name)
+            known = self._read.get(name)
             if known is None or known.stamp != stamp:
-                self._read[path] = _load(path, stamp)
+                self._read[name] = _load(path, stamp)
                 self._merged = None
         if self._merged is None:
             self._merged = self._merge()
@@ -95,7 +96,7 @@ class PolicyFiles:
     def _merge(self) -> Policy:
         parts = []
         for path in self.files:
-            read = self._read[path]
+            read = self._read[os.fspath(path)]
             if read.error is not None:
                 raise read.error
             if read.part is not None:
@@ -244,7 +245,7 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def _stamp(path: str) -> tuple[int, ...]:
     try:
         seen = os.stat(path)  # noqa: PTH116  # three of these stand before every call
     except FileNotFoundError:

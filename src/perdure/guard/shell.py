@@ -205,9 +205,9 @@ def _part(words: list[str]) -> Part | None:
         if _RUN_LATER.match(words[0]):
             return None
         words = words[2:] if words[0] == "function" else words[1:]
-    if words and words[0] in ("export", "declare", "typeset", "readonly", "local"):
-        if any(_RUN_LATER.match(w) for w in words[1:]):
-            return None
+    sets = bool(words) and words[0] in ("export", "declare", "typeset", "readonly", "local")
+    if sets and any(_RUN_LATER.match(w) for w in words[1:]):
+        return None
     forms: list[str] = []
     maybe: list[str] = []
     risky = False

@@ -36,8 +36,8 @@ _INTERPRETERS = _SHELLS | frozenset(
      "luajit", "Rscript", "julia", "tclsh", "wish", "expect", "osascript", "groovy", "scala", "java",
      "pwsh", "guile", "escript", "elixir", "sqlite3", "gdb", "ed", "ex", "make", "gmake", "just", "ninja")
 )  # fmt: skip
-_BY_FILE = frozenset(("make", "gmake", "just", "ninja", "npm", "npx", "pnpm", "yarn", "cargo", "go", "tox", "nox",
-                      "pytest", "rake", "ant", "gradle", "mvn", "bazel", "uv", "poetry", "pre-commit",
+_BY_FILE = frozenset(("make", "gmake", "just", "ninja", "npm", "npx", "pnpm", "yarn", "cargo", "go", "tox",
+                      "nox", "pytest", "rake", "ant", "gradle", "mvn", "bazel", "uv", "poetry", "pre-commit",
                       "docker-compose"))  # fmt: skip
 """They run what files of the project say that no word names."""
 _HIDING = frozenset(

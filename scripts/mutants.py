@@ -99,7 +99,12 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
         "--timeout", "90", "-m", "not slow", *tests,
     ]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         out, _ = process.communicate(timeout=SECONDS)

@@ -16,7 +16,7 @@ MUTANTS = yaml.safe_load((Path(__file__).parent / "mutants.yaml").read_text())
 
 
 @cache
-def tests_in(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     tree = ast.parse((ROOT / file).read_text())
     functions = ast.FunctionDef | ast.AsyncFunctionDef
     return {node.name for node in ast.walk(tree) if isinstance(node, functions)}
@@ -26,7 +26,7 @@ def tests_in(file: str) -> set[str]:
 def test_what_the_page_names_exists(name: str) -> None:
     file, _, test = name.partition("::")
     assert (ROOT / file).exists(), f"{file} is gone"
-    assert not test or test in tests_in(file), f"{file} has no {test}"
+    assert not test or test in names_in(file), f"{file} has no {test}"
 
 
 def test_every_guarantee_has_a_line_and_every_built_one_a_test() -> None:

@@ -126,23 +126,28 @@ async def test_a_repetition_is_not_accepted_before_the_first_is_stored() -> None
 async def test_what_a_kill_left_in_the_page_cache_is_stored_before_it_is_shown() -> None:
     disk = FaultyDisk()
     committer = Committer(disk)
-    log = log_in(disk, committer)
-    log.append([record(1)])
-    await log.commit()
-    disk.fault = Fault("sync", "truncate", name="events.jsonl")  # as far as it got
-    log.append([record(2)])
+    opened = await SessionStore(ROOT, committer, Clock()).create(S1)
+    opened.log.append([record(1)])
+    await opened.log.commit()
+    disk.fault = Fault("sync", "truncate", name="events.jsonl")  # written, and that was the end
+    opened.log.append([record(2)])
     with pytest.raises(StorageError):
-        await log.commit()
+        await opened.log.commit()
     after = disk.taken_over()
     committer.close()
     committer = Committer(after)
-    log = log_in(after, committer)
-    assert log.last == 2
-    await log.commit()
-    assert list(log.read()) == run(1, 2)
+    opened = await SessionStore(ROOT, committer, Clock()).open(S1)
+    assert list(opened.log.read()) == run(1, 2)
     lost = after.restart(Least())
     committer.close()
-    assert content(lost, FOLDER / "events.jsonl").count(b"\n") == 2
+    assert content(lost, opened.log.files.log).count(b"\n") == 2
+
+
+def test_a_new_session_beside_others_survives_a_power_loss(house: House) -> None:
+    begin(house)
+    second = begin(house)
+    house.lose_power(Least())
+    assert house.records(second)
 
 
 # D2 --------------------------------------------------------------------------------------------------
@@ -184,12 +189,22 @@ async def test_a_watcher_ahead_of_what_is_published_is_shown_nothing_twice() -> 
 
 async def test_a_log_shows_only_what_is_committed() -> None:
     disk = FaultyDisk()
-    committer = Committer(disk)
+    committer = Committer(disk, in_place=False)
     log = log_in(disk, committer)
     log.append([record(1)])
     await log.commit()
+    shown = []
+
+    def look(operation: str, path: Path) -> None:
+        if operation == "sync":  # written, and not yet safe
+            shown.append(list(log.read()))
+
+    disk.fault = look
     log.append([record(2)])
     assert list(log.read()) == run(1, 1)
+    await log.commit()
+    disk.fault = None
+    assert shown == [run(1, 1)] and list(log.read()) == run(1, 2)
     await log.close()
     committer.close()
 
@@ -213,6 +228,19 @@ def test_a_fork_from_the_middle_of_tool_calls_can_go_on(house: House) -> None:
 
 
 # D4, D9, D11 -------------------------------------------------------------------------------------------
+
+
+def test_a_command_outlives_a_kill_and_is_joined_under_its_key(house: House) -> None:
+    session = begin(house)
+    tell(house, session, "m1|wait,post")
+    house.spin()
+    house.kill()
+    house.spin()
+    house.outside.go_on()
+    house.spin()
+    finished = [r.event for r in house.records(session) if isinstance(r.event, ToolFinished)]
+    assert [f.result.status for f in finished] == ["ok", "ok"]
+    assert list(house.outside.effects.values()) == [1, 1]
 
 
 def test_a_command_outlives_the_disk_that_fails_its_session(house: House) -> None:

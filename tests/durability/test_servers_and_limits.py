@@ -117,7 +117,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
     )
     if made.returncode != 0:
         unable(f"a small file system cannot be mounted: {made.stderr.strip() or 'not root'}")
@@ -151,7 +153,7 @@ def test_a_turn_that_met_a_full_disk_is_answered_when_there_is_room(small_disk: 
     """Its message had been stored; nobody sends it again."""
     script = (
         "replies:\n- calls:\n"
-        "  - {tool: bash, arguments: {command: \"touch begun; until test -e go; do sleep 0.05; done; "
+        '  - {tool: bash, arguments: {command: "touch begun; until test -e go; do sleep 0.05; done; '
         "head -c 30000 /dev/zero | tr '\\\\0' x\"}}\n"
         "- text: Done.\n"
     )

@@ -318,9 +318,7 @@ class Lives(RuleBasedStateMachine):
             house.spin()
             if not busy:
                 return
-        raise AssertionError(
-            {live.id: (live.status, live.error) for live in house.open}
-        )
+        raise AssertionError({live.id: (live.status, live.error) for live in house.open})
 
     def check(self, session: SessionId, records: list[Record]) -> None:
         accepted = self.accepted[session]

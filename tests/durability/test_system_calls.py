@@ -32,9 +32,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         ("write:error=EROFS", "Read-only file system"),
     ],
 )
-def test_what_cannot_be_stored_is_not_acknowledged(
-    server: Server, fault: str, words: str
-) -> None:
+def test_what_cannot_be_stored_is_not_acknowledged(server: Server, fault: str, words: str) -> None:
     session, other = server.new_session(), server.new_session()
     assert server.answers(session, "one") == "Answer 1."
     with injected(server, fault, server.log(session)):
@@ -87,9 +85,7 @@ def test_a_command_goes_on_while_the_disk_fails(tmp_path: Path) -> None:
     """It is not stopped because its session cannot be written: it is joined again, with its result."""
     needs_strace()
     command = "echo begun >> effects; for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; echo ended >> effects"
-    script = (
-        f"replies:\n- calls:\n  - {{tool: bash, arguments: {{command: \"{command}\"}}}}\n- text: Done.\n"
-    )
+    script = f'replies:\n- calls:\n  - {{tool: bash, arguments: {{command: "{command}"}}}}\n- text: Done.\n'
     with Server(tmp_path / "w", script) as server:
         server.begin()
         session, effects = server.new_session(), tmp_path / "w" / "effects"
@@ -129,7 +125,9 @@ def killed_at(server: Server, call: str, n: int) -> None:
     server.check(session)
 
 
-@pytest.mark.parametrize(("call", "n"), [("fdatasync", 1), ("fdatasync", 3), ("fsync", 2), (RENAME, 1)])
+@pytest.mark.parametrize(
+    ("call", "n"), [("fdatasync", 1), ("fdatasync", 3), ("fsync", 2), (RENAME, 1)]
+)
 def test_killed_at_a_system_call(server: Server, call: str, n: int) -> None:
     killed_at(server, call, n)
 

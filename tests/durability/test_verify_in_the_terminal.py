@@ -218,7 +218,9 @@ def test_an_artifact_whose_rename_was_lost_is_missing_and_named(desk: Desk) -> N
         async with desk.store() as store:
             opened = await store.open(S1)
             artifact = opened.artifacts.put(b"big", "txt")
-            event = ToolFinished(call=CallId("c"), tool="bash", result=ToolResult(artifact=artifact))
+            event = ToolFinished(
+                call=CallId("c"), tool="bash", result=ToolResult(artifact=artifact)
+            )
             opened.log.append([Record(seq=LINES + 1, at=BEGAN, event=event)])
             await opened.log.close()
             return str(artifact)
@@ -231,7 +233,9 @@ def test_an_artifact_whose_rename_was_lost_is_missing_and_named(desk: Desk) -> N
     assert told.code == 1
     assert told.problems == [f"line {LINES + 1}: the artifact {artifact} it names is missing"]
     mended = desk.verify("s_1", "--repair")
-    assert mended.code == 1 and mended.done == []  # it cannot be made again, and is not pretended to
+    assert (
+        mended.code == 1 and mended.done == []
+    )  # it cannot be made again, and is not pretended to
 
 
 def test_a_fork_or_a_deletion_that_was_cut_off_is_no_session(desk: Desk) -> None:
@@ -258,7 +262,9 @@ def snapshot_of(desk: Desk) -> bytes:
     return desk.snapshot.read_bytes()
 
 
-@pytest.mark.parametrize("what", ["empty", "newer", "half", "of another log", "rubbish"])
+@pytest.mark.parametrize(
+    "what", ["empty", "newer", "half", "cut", "flipped", "of another log", "rubbish"]
+)
 def test_a_snapshot_that_does_not_fit_is_named_ignored_and_removed(desk: Desk, what: str) -> None:
     good = snapshot_of(desk)
     records = LINES
@@ -269,6 +275,10 @@ def test_a_snapshot_that_does_not_fit_is_named_ignored_and_removed(desk: Desk, w
         desk.log.write_bytes(b"".join(desk.lines[:records]))
     elif what == "half":
         desk.snapshot.write_bytes(good[: len(good) // 2])
+    elif what == "cut":
+        desk.snapshot.write_bytes(good[:-1])
+    elif what == "flipped":
+        desk.snapshot.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     elif what == "of another log":
         records = 2
         desk.log.write_bytes(b"".join(desk.lines[:2]))

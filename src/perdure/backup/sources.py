@@ -30,6 +30,8 @@ LEFT = (
     frozenset(("run", "processes", "unfinished", "resuming", "sessions", "from-backup")) | DERIVED
 )
 """Of `.perdure`: what is of this machine and moment, derived, or read in its own way."""
+ELSEWHERE = b'{"boot": "of the workspace that was backed up"}'
+"""The spec of a command that began under another run of a machine, see perdure.sandbox."""
 SESSION_LEFT = frozenset(("lock", "snapshot.json", "events.jsonl"))
 _CONTENT_NAME = re.compile(
     r"(?:artifacts/|objects/)([0-9a-f]{2})/?([0-9a-f]{62})(?:\.[a-z0-9]{1,12})?"
@@ -100,7 +102,7 @@ def _session(
         if name not in SESSION_LEFT and not name.startswith("."):
             yield from _walk(root, f"{folder}/{name}")
     if state.busy:
-        yield _empty(f"{PRIVATE}/unfinished/{id_}")
+        yield _given(f"{PRIVATE}/unfinished/{id_}", b"")
         # D4: in a restored workspace a command that was under way is in doubt. Without a trace of it
         # there, it would be taken for one that never began.
         for call in state.open_calls():
@@ -109,7 +111,8 @@ def _session(
                 if (root / trace / "exit").exists():
                     yield from _walk(root, trace)
                 else:
-                    yield _empty(f"{trace}/began")
+                    yield _given(f"{trace}/spec", ELSEWHERE)
+                    yield _given(f"{trace}/began", b"")
     yield Session(id=id_, records=records, busy=state.busy, damage=damage.message if damage else "")
 
 
@@ -156,8 +159,8 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _empty(path: str) -> Source:
-    return Source(path, 0o600, lambda: iter(()))
+def _given(path: str, content: bytes) -> Source:
+    return Source(path, 0o600, lambda: iter((content,)))
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -219,15 +219,15 @@ class PolicyGate:
         return _denied("The owner's policy changed before this ran; ask for it again.")
 
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
+        if not started.effects:
+            return "rerun"
         how = self._bench.recovery(started.tool)
         if how == "rejoin":
             # After a crash of the machine nothing runs any more; without its folder, which may not
             # have reached the disk, it cannot be told whether it ever ran.
             same = started.boot == self._boot
             return "rejoin" if same or self._bench.begun(started.key) else "doubt"
-        if how is None:
-            return "doubt" if started.effects else "rerun"
-        return how
+        return how or "doubt"
 
     def _permit(
         self,

@@ -69,7 +69,9 @@ class Rule:
     ) -> bool | None:
         """Some part of the call is covered by this rule. None: it cannot be told. A relative path is held
         against both folders: which of them its author had in mind must not matter."""
-        if not _glob(self.tool, tool):
+        # What bash must not run, no other tool that runs commands may run either.
+        runs = command is not None and bool(self.command or self.exactly)
+        if not _glob(self.tool, tool) and not (runs and _glob(self.tool, "bash")):
             return False
         if self.exactly and command != self.exactly:
             return False

@@ -84,7 +84,15 @@ class Team:
             scratch=self._root_private / "processes",
             max_result_chars=context.budget.max_result_tokens * CHARS_PER_TOKEN,
         )
-        places = Places(workspace=self._root, workdir=workdir, agent=agent)
+        places = Places(
+            workspace=self._root,
+            workdir=workdir,
+            agent=agent,
+            commands=lambda: [
+                *(h.command for h in self._commands_of(agent)),
+                *(c.command for c in self.channels().values()),
+            ],
+        )
         gate = PolicyGate(
             bench, kit.policy, places, session=opened.id, ids=services.ids, boot=services.boot
         )

@@ -1,0 +1,22 @@
+"""What bash may not run, `process` may not run either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perdure.guard import Rule
+
+
+def test_a_deny_rule_for_bash_covers_every_tool_that_runs_commands(tmp_path: Path) -> None:
+    rule = Rule(tool="bash", command="git push*")
+    assert rule.denies("bash", "git push origin", (), tmp_path) is True
+    assert rule.denies("process", "git push origin", (), tmp_path) is True
+    assert rule.denies("process", "make && git push", (), tmp_path) is True
+    assert rule.denies("process", "git status", (), tmp_path) is False
+    assert rule.denies("read", None, (), tmp_path) is False
+
+
+def test_an_allow_rule_for_bash_stays_with_bash(tmp_path: Path) -> None:
+    rule = Rule(tool="bash", command="git status*")
+    assert rule.allows("bash", "git status", (), tmp_path)
+    assert not rule.allows("process", "git status", (), tmp_path)

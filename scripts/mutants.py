@@ -96,7 +96,7 @@ def run_tests(tree: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     }
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
-        "--timeout", "90", "-m", "not slow", *tests,
+        "--timeout", "45", "-m", "not slow", *tests,
     ]  # fmt: skip
     process = subprocess.Popen(
         command,

@@ -84,7 +84,8 @@ def test_a_turn_the_disk_broke_goes_on_by_itself(server: Server, fault: str) -> 
 def test_a_command_goes_on_while_the_disk_fails(tmp_path: Path) -> None:
     """It is not stopped because its session cannot be written: it is joined again, with its result."""
     needs_strace()
-    command = "echo begun >> effects; for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; echo ended >> effects"
+    work = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done"
+    command = f"echo begun >> effects; {work}; echo ended >> effects"
     script = f'replies:\n- calls:\n  - {{tool: bash, arguments: {{command: "{command}"}}}}\n- text: Done.\n'
     with Server(tmp_path / "w", script) as server:
         server.begin()

@@ -2,7 +2,7 @@
 
 Whoever connects has a while to send the head of a request, and as long again for what is left of one that
 was answered early. Of the connections that never showed a known token only so many stay: past that, the
-one that has been idle longest goes. uvicorn knows neither of the two.
+oldest that is idle goes. uvicorn knows neither of the two.
 """
 
 from __future__ import annotations

@@ -326,6 +326,9 @@ async def test_unknown_agents_sessions_and_folders_are_named(tmp_path: Path) -> 
             await runtime.session("../../etc")  # type: ignore[arg-type]
         with pytest.raises(InvalidInput):
             await runtime.create_session(workdir=str(tmp_path / "none"))
+        for strange in ("~nobody-here/x", "/\0", "relative"):
+            with pytest.raises(InvalidInput):
+                await runtime.create_session(workdir=strange)
         with pytest.raises((InvalidInput, Conflict)):
             await runtime.create_session(model="nonsense")
 

@@ -391,13 +391,14 @@ class Runtime:
     def _workdir(self, workdir: str | None) -> Path:
         if workdir is None:
             return self.workspace.root
-        path = Path(workdir).expanduser()
-        if not path.is_absolute():
-            raise InvalidInput(f"workdir {workdir!r} is not an absolute path")
         try:
+            path = Path(workdir).expanduser()
+            if not path.is_absolute():
+                raise InvalidInput(f"workdir {workdir!r} is not an absolute path")
             place = path.resolve(strict=True)
-        except OSError as error:
-            raise InvalidInput(f"workdir {workdir!r}: {error.strerror}") from error
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a NUL
+            why = getattr(error, "strerror", None) or str(error)
+            raise InvalidInput(f"workdir {workdir!r}: {why}") from error
         if not place.is_dir():
             raise InvalidInput(f"workdir {workdir!r} is no folder")
         return place

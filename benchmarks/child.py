@@ -19,9 +19,11 @@ def main() -> None:
     if inspect.iscoroutine(result):
         import asyncio
 
-        result = asyncio.run(result)
+        result = asyncio.new_event_loop().run_until_complete(result)
     out.write(json.dumps(result) + "\n")
     out.flush()
+    # What was left half done, in threads too, is not waited for.
+    os._exit(0)
 
 
 if __name__ == "__main__":

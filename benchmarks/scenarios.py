@@ -59,20 +59,21 @@ async def crowd(driver: str, *, sessions: int = 100, each: int = 10, **options: 
     return {"rounds_per_cpu_s": total / cpu, "rounds_per_s": total / wall, "peak_mb": peak}
 
 
-async def long(driver: str, *, upto: int = 1000, seconds: float = 300.0, **options: Any) -> Facts:
-    """One session of one turn with very many rounds: what a round costs as the history grows."""
+async def long(driver: str, *, upto: int = 1000, limit: float = 300.0, **options: Any) -> Facts:
+    """One session of one turn with very many rounds: what a round costs as the history grows.
+    `limit`: seconds after which it is left as far as it got."""
     contestant = await make(driver, **options)
     await _turn(contestant, "warm", 10)
     lookup.marks.clear()
     facts: Facts = {}
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(limit):
             await _turn(contestant, "long", upto)
         await contestant.close()
     except TimeoutError:
         facts["reached"] = len(lookup.marks)
     marks = lookup.marks
-    for at in (100, 1000):
+    for at in (100, 300, 1000):
         if len(marks) >= at:
             width = at // 10
             facts[f"cpu_ms_at_{at}"] = (marks[at - 1] - marks[at - 1 - width]) / width * 1e3

@@ -27,7 +27,7 @@ CALLS = frozenset(
         "tempfile.mkdtemp",
     )
 )
-STEP = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 5
+STEP = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 8
 
 
 def killed_at(number: int, work: Callable[[], object]) -> bool:

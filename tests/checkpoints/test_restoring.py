@@ -301,7 +301,7 @@ def play(world: World, act: str, path: str, text: str, number: int) -> None:
         pass
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(acts=ACTS)
 def test_undo_brings_back_every_byte_whatever_was_done(
     tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str, str, int]]
@@ -328,7 +328,7 @@ def test_undo_brings_back_every_byte_whatever_was_done(
     shutil.rmtree(world.work.parent)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(first=ACTS, then=ACTS)
 def test_without_anything_left_out_the_folder_is_exactly_what_it_was(
     tmp_path_factory: pytest.TempPathFactory,

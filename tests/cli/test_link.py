@@ -109,3 +109,20 @@ async def test_all_records_are_read_page_by_page(
     grow(session, 1_200)
     seqs = [record.seq async for record in link.client.records(session.id)]
     assert seqs == list(range(1, 1_202))
+
+
+async def test_a_server_stopped_on_purpose_is_told_from_one_that_was_lost(tmp_path: Path) -> None:
+    place = Place(root=tmp_path)
+    async with FakeServer(play) as first:
+        first.write_file(place.server_file)
+        link = await Link(place).__aenter__()
+        view = await link.client.create_session()
+        feed = link.follow(view.id)
+        seen = [type(await anext(feed)).__name__ for _ in range(2)]
+        first.drop_streams()
+        place.server_file.unlink()
+    async with asyncio.timeout(10):
+        seen += [type(await anext(feed)).__name__ for _ in range(2)]
+    assert seen == ["Connected", "Record", "Lost", "Stopped"]
+    await feed.aclose()  # type: ignore[attr-defined]
+    await link.__aexit__(None, None, None)

@@ -209,3 +209,12 @@ def test_a_fork_begins_without_its_parents_open_work() -> None:
     told(e.SessionForked(session=e.SessionId("n"), parent=e.SessionId("p"), at=4))
     assert not told.story.busy
     assert not told.story.calls
+
+
+def test_a_question_ends_with_its_turn() -> None:
+    edit = call("edit", path="a")
+    asked = e.ApprovalRequested(
+        approval=e.ApprovalId("a"), call=edit.id, tool="edit", arguments={}, reason="", preview=""
+    )
+    told = Told()(message(), started(), requested(), responded("", edit), asked, ended("stopped"))
+    assert not told.story.approvals

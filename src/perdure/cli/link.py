@@ -7,6 +7,7 @@ wants something of it (`call`), and is waited for meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -29,6 +30,12 @@ class Lost:
 
     def __init__(self, why: str) -> None:
         self.why = why
+
+
+class Stopped(Lost):
+    """The server is away because somebody wanted it so; the turn goes on when it is started again."""
+
+    __slots__ = ()
 
 
 class Link:
@@ -78,31 +85,44 @@ class Link:
     ) -> AsyncIterator[Record | AnyDelta | Connected | Lost]:
         """Records after `after` without gap or repeat, and deltas, for ever; between Lost and the
         next Connected deltas are missed, records are not. Raises PerdureError when the session is
-        gone."""
+        gone or cannot be read."""
         last = after
+        barren = 0
         while True:
+            barren += 1
             try:
                 async for thing in self.client.follow(session, last):
                     if isinstance(thing, Record):
                         if thing.seq <= last:
                             continue
-                        last = thing.seq
+                        last, barren = thing.seq, 0
                     yield thing
             except Disconnected as lost:
                 yield Lost(lost.message)
-            await self._renew(start_stopped=False)
+            if not await self._renew(start_stopped=False, wait=False):
+                yield Stopped("the server was stopped")
+                await self._renew(start_stopped=False)
+            if barren:
+                # A stream can only break off; why it cannot be read, a page says.
+                with contextlib.suppress(Disconnected):
+                    await self.client.page(session, last, 1)
+            if barren > 1:
+                await asyncio.sleep(POLL_SECONDS)
 
-    async def _renew(self, *, start_stopped: bool) -> None:
+    async def _renew(self, *, start_stopped: bool, wait: bool = True) -> bool:
+        """False: the server was stopped on purpose, which is waited out only with `wait`."""
         while True:
             async with self._renewing:
                 found = server_process.look(self.place)
                 if found.file is not None and found.alive and not start_stopped:
                     if await server_process.answers(found.file):
                         await self._open(found.file)
-                        return
+                        return True
                 elif found.file is not None or start_stopped:
                     await self._open(await server_process.ensure(self.place))
-                    return
+                    return True
+                elif not (found.held or wait):
+                    return False
             await asyncio.sleep(POLL_SECONDS)
 
     async def _open(self, server: ServerFile) -> None:

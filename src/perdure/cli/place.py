@@ -69,6 +69,25 @@ def locate(option: str | None) -> Place:
     return _place(found)
 
 
+def locate_server(option: str | None) -> Place:
+    """As `locate`, but a perdure.yaml that is wrong does not matter: a server can run beside it."""
+    from perdure.kernel.errors import ConfigError
+
+    try:
+        return locate(option)
+    except ConfigError:
+        from perdure.agents import home_folder
+
+        if option:
+            return Place(root=Path(option).expanduser().resolve())
+        for folder in (Path.cwd(), *Path.cwd().parents):
+            if (folder / CONFIG).is_file():
+                if folder.joinpath(CONFIG).stat().st_uid != os.getuid():
+                    raise
+                return Place(root=folder)
+        return Place(root=home_folder(os.environ))
+
+
 def _check_file(path: Path) -> None:
     """Raises Problem when something is there that cannot be a workspace's file."""
     if path.exists() and not path.is_file():

@@ -107,7 +107,7 @@ class Acting:
         desk = self._desk
         events = [self._intent(permit) for permit, resumed in batch if not resumed]
         effects = any(event.effects for event in events)
-        if effects:
+        if any("writes" in event.effects for event in events):
             await self._checkpoint()
         if events:
             desk.journal.append(*events)

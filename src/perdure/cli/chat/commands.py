@@ -84,7 +84,7 @@ async def _status(conversation: Conversation, argument: str) -> None:
         + (f"  “{one_line(view.title)}”" if view.title else ""),
         f"agent    {view.agent}  ({view.model})",
         f"folder   {view.workdir}",
-        f"turns    {view.turns}, {view.messages} messages, {view.seq} records",
+        f"turns    {view.turns}, messages {view.messages}, records {view.seq}",
         f"begun    {ago(view.created)}",
         f"log      {conversation.link.place.state / 'sessions' / view.id / 'events.jsonl'}",
         f"server   {server.url}  (process {server.pid}, {server.version})",
@@ -108,7 +108,8 @@ async def _cost(conversation: Conversation, argument: str) -> None:
     lines = [
         f"cost     {money(story.cost_usd, unpriced=story.unpriced)}"
         + ("   (some calls have no known price)" if story.unpriced else ""),
-        f"in       {tokens(usage.input)}, {tokens(usage.cache_read)} of them from the cache",
+        f"in       {tokens(usage.input)}"
+        + (f", {tokens(usage.cache_read)} of them from the cache" if usage.cache_read else ""),
         f"out      {tokens(usage.output)}",
         f"context  {tokens(story.last_usage.input)} in the latest call",
     ]
@@ -124,7 +125,7 @@ async def _new(conversation: Conversation, argument: str) -> None:
 
 
 async def _stop(conversation: Conversation, argument: str) -> None:
-    if conversation.story.busy:
+    if conversation.busy:
         await conversation.stop()
     else:
         conversation.note("No turn is running.")

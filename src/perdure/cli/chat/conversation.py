@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from perdure import __version__
@@ -43,6 +43,8 @@ class Outgoing:
 
     text: str
     mode: MessageMode
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the server has it, or surely will not."""
 
 
 class Conversation:
@@ -220,12 +222,14 @@ class Conversation:
             accepted = await self.link.call(
                 lambda client: client.send(session.id, parts, mode=mode, key=key)
             )
+            outgoing.settled.set()
             # Shown as pending from now on by its own record, which may have been here first.
             await self._seen(accepted.seq)
         except (PerdureError, Problem, OSError) as error:
             self.fail(error)
             return False
         finally:
+            outgoing.settled.set()
             self.outgoing.remove(outgoing)
             self.changed()
         return True
@@ -256,6 +260,9 @@ class Conversation:
             return self.session
 
     async def stop(self) -> None:
+        """The turn that runs, or that what was sent is about to begin."""
+        for outgoing in tuple(self.outgoing):
+            await outgoing.settled.wait()
         if self.session is not None:
             session = self.session.id
             await self.link.call(lambda client: client.stop(session))

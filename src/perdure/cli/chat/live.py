@@ -121,7 +121,7 @@ class LiveChat:
         lines = self._painter().scroll(self.conversation.take())
         session = self.conversation.session
         if session is not None:
-            goes_on = "The agent goes on. " if self.conversation.story.busy else ""
+            goes_on = "The agent goes on. " if self.conversation.busy else ""
             lines += ["", f"{goes_on}Come back: perdure attach {session.id}"]
         if lines:
             print("\n".join(lines))
@@ -362,7 +362,7 @@ class LiveChat:
             self.buffer.reset()
         else:
             self._interrupted_at = now
-            if self.conversation.story.busy:
+            if self.conversation.busy:
                 self.start(self._stop())
             asyncio.get_running_loop().call_later(TWICE_SECONDS, self.app.invalidate)
 

@@ -145,7 +145,7 @@ class Region:
             return Text("The server is away; its turns go on when it is back …", "yellow")
         if conversation.outgoing and not story.busy:
             return Text(f"{self._frame()} Sending …", "dim")
-        if not story.busy or story.approvals:
+        if not conversation.busy or story.approvals:
             return None
         began = story.turn_began or now
         doing = "Working"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from perdure.cli.common import place_of, table
+from perdure.cli.naming import check_model
 from perdure.cli.problems import DONE, FAILED
 
 if TYPE_CHECKING:
-    from perdure.agents import Agents
+    from perdure.agents import Agent, Agents
+    from perdure.kernel.errors import ConfigError
 
 
 @click.group()
@@ -36,6 +39,7 @@ def create(ctx: click.Context, name: str, model: str, description: str) -> int:
     from perdure.agents import create_agent, open_workspace
 
     place = place_of(ctx)
+    check_model(model)
     written = create_agent(open_workspace(place.root), name, model=model, description=description)
     for path in written:
         click.echo(click.style(f"  {path.relative_to(place.root)}", dim=True))
@@ -95,6 +99,12 @@ def check(ctx: click.Context, names: tuple[str, ...]) -> int:
     for name in names or agents.names():
         entry = agents.entry(name)
         found = [entry.error] if entry.error else problems_of(agents, name)
+        if entry.agent is not None:
+            found += [
+                f"{error}\n{error.hint}".strip()
+                for _, error in opened(agents, entry.agent)
+                if error
+            ]
         if found:
             wrong += 1
             click.echo(click.style("✗ ", fg="red") + name)
@@ -131,4 +141,23 @@ def problems_of(agents: Agents, name: str) -> list[str]:
         found += hooks.reload()
     finally:
         hooks.close()
+    return found
+
+
+def opened(agents: Agents, agent: Agent) -> list[tuple[str, ConfigError | None]]:
+    """Its models, each with what keeps it from being opened. Asks no server."""
+    from perdure.kernel.errors import ConfigError
+    from perdure.models import Credentials, Http, Models, config_folder
+    from perdure.runtime.cast import Cast
+
+    credentials = Credentials(config_folder(os.environ), os.environ)
+    models = Models(Http(), credentials, base=agents.workspace.root)
+    found: list[tuple[str, ConfigError | None]] = []
+    for one, spec in zip(agent.models, Cast.specs(agent, ""), strict=False):
+        try:
+            models.open(spec)
+        except ConfigError as error:
+            found.append((one.reference, error))
+        else:
+            found.append((one.reference, None))
     return found

@@ -137,10 +137,8 @@ def _agents(place: Place) -> Iterator[Finding]:
 
 def _models(place: Place) -> Iterator[Finding]:
     from perdure.agents import Agents, open_workspace
-    from perdure.models.credentials import Credentials, config_folder
-    from perdure.models.providers import find
+    from perdure.cli.commands.agent import opened
 
-    credentials = Credentials(config_folder(os.environ), os.environ)
     agents = Agents(open_workspace(place.root))
     for entry in agents.list():
         if entry.agent is None:
@@ -152,16 +150,11 @@ def _models(place: Place) -> Iterator[Finding]:
                 "perdure login PROVIDER, then `model: provider/name` in perdure.yaml",
             )
             continue
-        for model in entry.agent.models:
-            row = find(model.provider)
-            if row is not None and row.key == "needed" and credentials.get(model.provider) is None:
-                yield Finding(
-                    "bad",
-                    f"{entry.name} uses {model.reference}, and there is no key for it",
-                    f"perdure login {model.provider}",
-                )
+        for reference, error in opened(agents, entry.agent):
+            if error is None:
+                yield Finding("ok", f"{entry.name}: {reference}")
             else:
-                yield Finding("ok", f"{entry.name}: {model.reference}")
+                yield Finding("bad", f"{entry.name} uses {reference}: {error.args[0]}", error.hint)
 
 
 async def _held(server: server_process.ServerFile) -> list[SessionView]:

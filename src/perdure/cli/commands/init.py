@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from perdure.cli.naming import check_model
 from perdure.cli.place import CONFIG
 from perdure.cli.problems import DONE
 
@@ -34,6 +35,7 @@ def init(ctx: click.Context, folder: str | None, yes: bool, model: str | None, a
     there = (root / CONFIG).exists()
     if model is None and not there:
         model = _ask_model() if asks else ""
+    check_model(model or "")
     written = scaffold(root, agent=agent, model=model or "")
     if not written:
         click.echo(f"{root} is a workspace already; nothing was changed.")

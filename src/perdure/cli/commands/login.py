@@ -9,6 +9,7 @@ import sys
 import click
 
 from perdure.cli.common import drive, table
+from perdure.cli.naming import check_provider
 from perdure.cli.problems import DONE, USAGE, Problem
 
 
@@ -18,8 +19,9 @@ from perdure.cli.problems import DONE, USAGE, Problem
     "--key", "paste", is_flag=True, help="Paste a key, also where a browser login exists."
 )
 @click.option("--remove", is_flag=True, help="Forget the stored key.")
+@click.option("--anyway", is_flag=True, help="Also for a provider that is not known.")
 @click.option("--list", "listing", is_flag=True, help="List the providers that have a key.")
-def login(provider: str | None, paste: bool, remove: bool, listing: bool) -> int:
+def login(provider: str | None, paste: bool, remove: bool, anyway: bool, listing: bool) -> int:
     """Store a model provider's key, encrypted, outside of any workspace.
 
     \b
@@ -40,7 +42,7 @@ def login(provider: str | None, paste: bool, remove: bool, listing: bool) -> int
         return DONE
     if provider is None:
         raise Problem("which provider?", hint=_choices(), code=USAGE)
-    row = _known(provider)
+    row = _known(provider, anyway=anyway or remove)
     if remove:
         credentials.remove(row)
         click.echo(f"The key for {row} is forgotten.")
@@ -60,18 +62,16 @@ def login(provider: str | None, paste: bool, remove: bool, listing: bool) -> int
     return DONE
 
 
-def _known(provider: str) -> str:
-    from perdure.models.providers import PROVIDERS, find
+def _known(provider: str, *, anyway: bool) -> str:
+    from perdure.models.providers import find
 
     row = find(provider)
     if row is not None:
         return row.name
-    import difflib
-
-    near = difflib.get_close_matches(provider, PROVIDERS, n=1)
-    if near:
-        raise Problem(
-            f"there is no provider '{provider}'.", hint=f"Did you mean {near[0]}?", code=USAGE
+    if not anyway:
+        check_provider(
+            provider,
+            hint=f"For a server of your own, named by base_url: perdure login {provider} --anyway",
         )
     return provider
 

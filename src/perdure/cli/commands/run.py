@@ -19,9 +19,9 @@ from perdure.cli.common import (
     terminal_width,
     title_of,
 )
-from perdure.cli.link import Link, Lost, message_key
+from perdure.cli.link import Link, Lost, Stopped, message_key
 from perdure.cli.place import Place
-from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, STOPPED, USAGE, Problem
+from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, SERVER, STOPPED, USAGE, Problem
 from perdure.cli.view.blocks import Answer, Note, Said, ToolDone
 from perdure.cli.view.story import CUT_OFF, Story
 from perdure.kernel import events as e
@@ -46,7 +46,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     message: str
     turn: str = ""
     reason: str = ""
-    """A turn's end (done, stopped, failed, limit, blocked), or `approval`."""
+    """A turn's end (done, stopped, failed, limit, blocked), or `approval`, or `pending`: the server was
+    stopped before that."""
     text: str = ""
     error: str = ""
     cost_usd: float = 0.0
@@ -57,7 +58,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     approvals: list[e.ApprovalRequested] = []
 
 
-_CODES = {"done": DONE, "approval": NEEDS_APPROVAL, "stopped": STOPPED}
+_CODES = {"done": DONE, "approval": NEEDS_APPROVAL, "stopped": STOPPED, "pending": SERVER}
 
 
 @click.command()
@@ -95,7 +96,8 @@ def run(
 
     What is piped in is appended to the prompt:  git diff | perdure run "review this"
 
-    Exit code: 0 done, 1 failed, 3 the agent waits for your approval, 130 stopped.
+    Exit code: 0 done, 1 failed, 3 the agent waits for your approval, 5 the server was
+    stopped, 130 the turn was.
     """
     text = _with_stdin(" ".join(prompt))
     if not text.strip():
@@ -182,6 +184,9 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
     feed = link.follow(outcome.session, before)
     async for thing in feed:
         if not isinstance(thing, e.Record):
+            if isinstance(thing, Stopped):
+                outcome.reason = "pending"
+                break
             if isinstance(thing, Lost):
                 progress.say(Note(text="connection lost; waiting for the server"))
             continue
@@ -234,11 +239,15 @@ class _Progress:
 
 
 def _report(outcome: Outcome, request: Request) -> None:
+    if outcome.reason == "pending":
+        click.echo("the server was stopped; the turn goes on when it starts again", err=True)
     if request.as_json:
         echo_json(outcome)
         return
     if outcome.reason == "approval":
         _ask_for_approval(outcome)
+        return
+    if outcome.reason == "pending":
         return
     if outcome.text:
         if styled():

@@ -14,7 +14,7 @@ import msgspec
 from perdure.cli import server_process
 from perdure.cli.client import Client, Disconnected
 from perdure.cli.common import ago, drive, place_of
-from perdure.cli.place import Place
+from perdure.cli.place import Place, locate_server
 from perdure.cli.problems import DONE, FAILED, SERVER, Problem
 from perdure.cli.server_process import ServerFile
 from perdure.runtime.views import RuntimeStatus, SessionView
@@ -52,12 +52,17 @@ def serve(ctx: click.Context, host: str | None, port: int | None, detach: bool) 
     return DONE
 
 
+def _place(ctx: click.Context) -> Place:
+    option = ctx.find_root().obj
+    return locate_server(option if isinstance(option, str) else None)
+
+
 @serve.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> int:
     """Say whether the server runs. Exit code: 0 it does, 1 it does not."""
-    place = place_of(ctx)
+    place = _place(ctx)
     found = server_process.look(place)
     if found.held and (not found.alive or not _answers(found)):
         raise server_process.unreachable(place, found)
@@ -103,7 +108,7 @@ async def _ask(server: ServerFile) -> tuple[RuntimeStatus, list[SessionView]]:
 @click.pass_context
 def stop(ctx: click.Context) -> int:
     """Stop the server. Running turns go on when it is started again."""
-    place = place_of(ctx)
+    place = _place(ctx)
     found = server_process.look(place)
     if found.held and not found.alive:
         raise server_process.unreachable(place, found)

@@ -212,9 +212,11 @@ def _facts(result: ToolResult, ms: int) -> Iterable[str]:
         yield f"exit {code}"
     lines = result.data.get("lines")
     if isinstance(lines, int):
-        yield f"{lines:,} lines"
-    if ms >= 100:
-        yield seconds(ms / 1000)
+        yield f"{lines:,} line{'s' if lines != 1 else ''}"
+    told = result.data.get("seconds")  # by whoever saw it run: `ms` begins anew with the server
+    took = float(told) if isinstance(told, int | float) else ms / 1000
+    if took >= 0.1:
+        yield seconds(took)
 
 
 def _detail(block: ToolDone) -> Text | None:

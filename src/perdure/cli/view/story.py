@@ -267,6 +267,7 @@ class Story:
             self._partial("")
         self.turn, self.turn_began, self.retry_at = None, None, None
         self.calls.clear()
+        self.approvals.clear()
         self._previews.clear()
         self.last_end = event
         if event.reason in _ENDS:
@@ -305,10 +306,10 @@ class Story:
         self.retry_at = event.retry_at
         if event.fallback is not None:
             self._note(
-                f"{event.model}: {one_line(event.message)}; trying the next model", "warning"
+                f"{event.model}: {_said_once(event.message)}; trying the next model", "warning"
             )
         elif event.retry_at is not None:
-            self._note(f"{event.model}: {one_line(event.message)}; trying again", "warning")
+            self._note(f"{event.model}: {_said_once(event.message)}; trying again", "warning")
 
     def _decided(self, event: e.ApprovalDecided) -> None:
         asked = self.approvals.pop(event.approval, None)
@@ -327,13 +328,22 @@ class Story:
             self.cost_usd += cost
 
 
+def _said_once(message: str) -> str:
+    """The first line of an error, to go on after."""
+    return one_line(message.strip().split("\n")[0]).rstrip(" .;")
+
+
 def tokens(count: int) -> str:
     if count >= 1_000_000:
         return f"{count / 1_000_000:.1f}M tokens"
-    return f"{count / 1000:.1f}k tokens" if count >= 1000 else f"{count} tokens"
+    if count >= 1000:
+        return f"{count / 1000:.1f}k tokens"
+    return f"{count} token{'s' if count != 1 else ''}"
 
 
 def money(usd: float, *, unpriced: bool = False) -> str:
-    """`$0.0012`, with a leading ≥ when some call had no known price."""
+    """`$0.0012`, with a leading ≥ when some call had no known price; `–` when none had."""
+    if unpriced and not usd:
+        return "–"
     text = f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
-    return f"≥{text}" if unpriced and usd else text
+    return f"≥{text}" if unpriced else text

@@ -391,3 +391,39 @@ def test_a_key_from_stdin_is_stored_and_forgotten(tmp_path: Path) -> None:
     near = login("antropic", given=key)
     assert near.returncode == 2
     assert "anthropic" in near.stderr
+
+
+def test_a_provider_that_does_not_exist_is_refused_before_anything_is_written(
+    tmp_path: Path, perdure: Run
+) -> None:
+    for model in ("gpt5", "antropic/x", "anthropic"):
+        ran = perdure("init", "--yes", "-m", model, cwd=tmp_path)
+        assert ran.code == 2
+    assert not list(tmp_path.iterdir())
+    assert "Did you mean anthropic?" in perdure("login", "antropic").err
+    refused = perdure("login", "bogus")
+    assert refused.code == 2
+    assert "--anyway" in refused.err
+
+
+def test_check_opens_models_and_a_local_one_needs_no_key(tmp_path: Path, perdure: Run) -> None:
+    perdure("init", "--yes", "-m", "openai/x", cwd=tmp_path)
+    ran = perdure("agent", "check")
+    assert ran.code == 1
+    assert "perdure login openai" in ran.out
+    file = tmp_path / ".perdure" / "agents" / "default" / "agent.yaml"
+    local = "{provider: openai, name: x, base_url: 'http://127.0.0.1:9/v1'}"
+    file.write_text(file.read_text() + f"  model: {local}\n")
+    ran = perdure("agent", "check")
+    assert ran.code == 0, ran.out
+    assert perdure("doctor").code == 0
+
+
+def test_a_broken_workspace_file_does_not_lock_out_of_the_servers_commands(
+    tmp_path: Path, perdure: Run
+) -> None:
+    perdure("init", "--yes", cwd=tmp_path)
+    (tmp_path / "perdure.yaml").write_text("modle: x\n")
+    assert "does not run" in perdure("serve", "status").out
+    assert perdure("serve", "stop").code == 0
+    assert perdure("-w", str(tmp_path), "serve", "stop").code == 0

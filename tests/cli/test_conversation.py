@@ -182,3 +182,19 @@ async def test_a_queued_and_an_interrupting_message_say_so_to_the_server(
         if isinstance(record.event, e.MessageReceived)
     ]
     assert modes == ["queue", "interrupt"]
+
+
+async def test_a_stop_while_a_message_is_on_its_way_stops_its_turn(
+    server: FakeServer, begin: Open
+) -> None:
+    conversation = begin()
+    await conversation.open()
+    sending = asyncio.create_task(conversation.send("slow one"))
+    while not conversation.busy:
+        await asyncio.sleep(0)
+    assert not conversation.story.busy
+    await conversation.stop()
+    assert await sending
+    await settled(conversation)
+    assert conversation.story.last_end is not None
+    assert conversation.story.last_end.reason == "stopped"

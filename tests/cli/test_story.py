@@ -218,3 +218,14 @@ def test_a_question_ends_with_its_turn() -> None:
     )
     told = Told()(message(), started(), requested(), responded("", edit), asked, ended("stopped"))
     assert not told.story.approvals
+
+
+def test_small_facts_are_said_in_good_english() -> None:
+    assert tokens(1) == "1 token"
+    assert money(0.0, unpriced=True) == "–"
+    told = Told()(message(), started(), requested())
+    failure = e.ModelFailed(
+        request=REQUEST, model="p/m", kind="rate_limit", message="busy.\nmore", retry_at=START
+    )
+    told(failure)
+    assert told.blocks[-1] == Note(text="p/m: busy; trying again", level="warning")

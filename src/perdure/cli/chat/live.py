@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from prompt_toolkit.application import Application, in_terminal
@@ -37,6 +38,7 @@ from perdure.cli.chat.output import frame_output
 from perdure.cli.chat.paste import Pastes
 from perdure.cli.chat.region import Region
 from perdure.cli.problems import DONE
+from perdure.cli.view.blocks import Block, Said
 from perdure.cli.view.paint import Painter, painter
 from perdure.kernel.events import ApprovalAnswer, ApprovalRequested, ApprovalScope, MessageMode
 
@@ -206,7 +208,7 @@ class LiveChat:
     def _before_render(self, app: Application[None]) -> None:
         self.output.hold()
         size = self.output.get_size()
-        lines = self._painter().scroll(self.conversation.take())
+        lines = self._painter().scroll(map(self._refolded, self.conversation.take()))
         used = self._rows_below(size.columns)
         room = max(MIN_REGION, size.rows - used - 1)
         live = self._region.lines(size.columns, min(room, max(MIN_REGION, size.rows // 2)))
@@ -221,6 +223,12 @@ class LiveChat:
             app.renderer.erase()
             for line in lines:
                 self.output.write_raw(line + "\r\n")
+
+    def _refolded(self, block: Block) -> Block:
+        """A message as it was typed here."""
+        if isinstance(block, Said) and not block.sender:
+            return replace(block, text=self.pastes.refold(block.text))
+        return block
 
     def _grown(self, screen: Screen, columns: int) -> int:
         """By how many rows the frame above the cursor grew when the terminal got narrower and wrapped

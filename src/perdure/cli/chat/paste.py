@@ -25,6 +25,12 @@ class Pastes:
         self._texts[mark] = text
         return mark
 
+    def refold(self, text: str) -> str:
+        """`text` with what was pasted into it folded again, to be shown."""
+        for mark, pasted in self._texts.items():
+            text = text.replace(pasted, mark)
+        return text
+
     def unfold(self, text: str) -> str:
         if not self._texts:
             return text

@@ -147,7 +147,9 @@ def problems_of(agents: Agents, name: str) -> list[str]:
 def opened(agents: Agents, agent: Agent) -> list[tuple[str, ConfigError | None]]:
     """Its models, each with what keeps it from being opened. Asks no server."""
     from perdure.kernel.errors import ConfigError
-    from perdure.models import Credentials, Http, Models, config_folder
+    from perdure.models.credentials import Credentials, config_folder
+    from perdure.models.registry import Models
+    from perdure.models.wire import Http
     from perdure.runtime.cast import Cast
 
     credentials = Credentials(config_folder(os.environ), os.environ)

@@ -46,7 +46,7 @@ def chat(
 @click.option("--plain", is_flag=True, help="Line by line, without colours or a live display.")
 @click.pass_context
 def attach(ctx: click.Context, reference: str | None, listing: bool, plain: bool) -> int:
-    """Go back to a session: by its id, the end of its id, or the latest one.
+    """Go back to a session: by its id, its beginning or end, or the latest one.
 
     Any number of terminals can be attached to one session.
     """

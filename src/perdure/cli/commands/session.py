@@ -197,9 +197,8 @@ def delete(ctx: click.Context, references: tuple[str, ...], yes: bool) -> int:
     views = drive(find())
     if not yes:
         for view in views:
-            click.echo(
-                f"{view.id}  {view.messages} message{'s' if view.messages != 1 else ''}  {one_line(view.title)}"
-            )
+            messages = f"{view.messages} message{'s' if view.messages != 1 else ''}"
+            click.echo(f"{view.id}  {messages}  {one_line(view.title)}")
         click.confirm("Delete for good?", abort=True)
     drive(remove(views))
     return DONE

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -407,6 +408,7 @@ class Lives(RuleBasedStateMachine):
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 TestLives = Lives.TestCase
+TestLives.pytestmark = [pytest.mark.timeout(1_800 if LONG else 300)]
 TestLives.settings = settings(
     max_examples=400 if LONG else 60, stateful_step_count=60 if LONG else 30, deadline=None
 )

@@ -89,6 +89,7 @@ def tool(effects: str) -> type:
             return ok(lookup(self.key))
 
     Lookup.effects = frozenset({effects})  # type: ignore[arg-type]
+    Lookup.cooperative = True  # it does not block, so it needs no thread of its own
     return Lookup
 
 

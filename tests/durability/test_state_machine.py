@@ -63,8 +63,14 @@ OPERATIONS = (
 
 
 @cache
+def place() -> tempfile.TemporaryDirectory[str]:
+    """Removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="perdure-machine-")
+
+
+@cache
 def workspace() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="perdure-machine-")) / "w"
+    root = Path(place().name) / "w"
     furnish(root)
     return root
 

@@ -373,3 +373,34 @@ async def test_tool_starts_and_results_pair_up_in_the_log(tmp_path: Path) -> Non
         assert results == {"a": "ok", "b": "invalid", "c": "invalid"}
         assert sum(isinstance(r.event, ToolStarted) for r in records) == 1
         assert sum(isinstance(r.event, ModelResponded) for r in records) == 2
+
+
+async def test_who_waits_for_an_answer_gets_it_although_the_disk_failed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    from perdure.storage import RealDisk
+
+    class Full(RealDisk):
+        full = False
+
+        def sync(self, handle: int) -> None:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            super().sync(handle)
+
+    disk, going, go_on = Full(), asyncio.Event(), asyncio.Event()
+
+    async def answer():  # type: ignore[no-untyped-def]
+        going.set()
+        await go_on.wait()
+        return say("after all")
+
+    async with house(tmp_path, [answer], disk=disk) as runtime:
+        session = (await runtime.create_session()).id
+        waiting = asyncio.create_task(ask(runtime, session, "hi"))
+        await going.wait()
+        disk.full = True
+        go_on.set()
+        await until(lambda: runtime._rooms.get(session).error)
+        disk.full = False
+        assert (await waiting).text == "after all"

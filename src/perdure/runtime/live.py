@@ -408,6 +408,7 @@ class Live:
         if self._saving is not None:
             await asyncio.gather(self._saving, return_exceptions=True)
         self._broadcast.close()
+        self.outcomes.close()
         await self._cast.close()
         await self.opened.log.close()
 

@@ -29,6 +29,13 @@ class Outcomes:
         self._text = ""
         self._cost = 0.0
         self._changed = asyncio.Event()
+        self.closed = False
+        """The session was closed here; it may have been opened again elsewhere."""
+
+    def close(self) -> None:
+        """Let those who wait go and look again."""
+        self.closed = True
+        self._changed.set()
 
     def record(self, record: Record) -> None:
         event = record.event
@@ -71,7 +78,7 @@ class Outcomes:
         """None when `timeout` seconds passed first."""
         try:
             async with asyncio.timeout(timeout):
-                while (found := self.of(message)) is None:
+                while (found := self.of(message)) is None and not self.closed:
                     await self._changed.wait()
         except TimeoutError:
             return None

@@ -21,6 +21,7 @@ from perdure.kernel.errors import (
     InvalidInput,
     NotFound,
     PerdureError,
+    StorageError,
 )
 from perdure.kernel.events import (
     AnyDelta,
@@ -205,7 +206,18 @@ class Runtime:
         self, session: SessionId, message: MessageId, timeout: float
     ) -> TurnOutcome | None:
         """How the turn that took the message ended; None when `timeout` seconds ran out first."""
-        return await (await self._open(session)).wait(message, timeout)
+        clock = self._services.clock
+        until = clock.monotonic() + timeout
+        live = await self._open(session)
+        while (found := await live.wait(message, max(0.0, until - clock.monotonic()))) is None:
+            if clock.monotonic() >= until or not live.outcomes.closed:
+                return None
+            # The disk failed it, and it was closed: go on waiting where it is opened again (D9).
+            try:
+                live = await self._open(session)
+            except StorageError:
+                await clock.sleep(0.5)
+        return found
 
     @asynccontextmanager
     async def subscribe(

@@ -25,14 +25,14 @@ format: setup-test
 	@$(PY) -m ruff format src tests scripts benchmarks
 	@$(PY) -m ruff check --fix src tests scripts benchmarks
 
-bench: setup-test  ## Against peers, in the same run; results go to docs/benchmarks.md by hand
+bench: setup-test  ## Against peers, in the same run; --write-docs puts the tables into docs/benchmarks.md
 	@$(PY) -m benchmarks
 
 lock: setup-test   ## Resolve the dependencies anew; records no registry
 	@$(PY) scripts/lock.py
 
-schema: setup      ## Write docs/schema from the models
-	@$(PY) scripts/schema.py
+schema: setup-test ## Write docs/schema from the models
+	@PERDURE_WRITE_SCHEMAS=1 $(PY) -m pytest tests/agents/test_schema.py
 
 setup:
 	@scripts/setup run

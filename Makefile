@@ -1,7 +1,7 @@
 # The whole ritual: make demo, make test, make lint, make bench.
 PY = .venv/bin/python
 
-.PHONY: demo test test-all mutants lint format bench lock schema setup setup-test clean
+.PHONY: demo test test-all dojo mutants lint format bench lock schema setup setup-test clean
 
 demo: setup        ## The main job, without a key and without a network: kill -9 in the middle included
 	@$(PY) scripts/demo.py
@@ -11,6 +11,9 @@ test: setup-test   ## Everything that fits ten minutes
 
 test-all: setup-test  ## The long sets too
 	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -n 2 --dist loadfile
+
+dojo: setup-test   ## AgentDojo's 949 attacks on a model that obeys them all, and its 97 tasks without
+	@$(PY) scripts/dojo.py
 
 mutants: setup-test  ## Every line that upholds a guarantee has a test that fails without it
 	@$(PY) scripts/mutants.py
@@ -32,7 +35,7 @@ lock: setup-test   ## Resolve the dependencies anew; records no registry
 	@$(PY) scripts/lock.py
 
 schema: setup-test ## Write docs/schema from the models
-	@PERDURE_WRITE_SCHEMAS=1 $(PY) -m pytest tests/agents/test_schema.py
+	@PERDURE_WRITE_SCHEMAS=1 $(PY) -m pytest tests/agents/test_schema.py tests/guard/test_schema.py
 
 setup:
 	@scripts/setup run

@@ -6,6 +6,7 @@ Exits 0 only if the folder is tidy, the same turn finished, and no step ran twic
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -75,7 +76,7 @@ class Demo:
         running = self.kill()
         print(f"The server is gone. Running at that moment: {running}")
 
-        say("The server is started again; nobody asks it for anything")
+        say("A server is started again: by us, or by the first terminal, if that is quicker")
         self.start()
         answer, _ = first.communicate(timeout=PATIENCE)
         outcome = json.loads(answer)
@@ -149,7 +150,7 @@ class Demo:
 
     def start(self) -> None:
         print(f"{DIM}$ perdure serve{RESET}")
-        file = self.workspace / ".perdure" / "run" / "server.json"
+        gone = self.serving()
         self.server = subprocess.Popen(
             [sys.executable, "-m", "perdure", "serve"],
             cwd=self.workspace,
@@ -157,9 +158,16 @@ class Demo:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        pid = self.server.pid
-        until("the server", lambda: file.exists() and json.loads(file.read_text())["pid"] == pid)
-        print(f"process {pid}")
+        until("the server", lambda: self.serving() not in (0, gone))
+        print(f"process {self.serving()}")
+
+    def serving(self) -> int:
+        """The process that last said it serves; 0: none did."""
+        file = self.workspace / ".perdure" / "run" / "server.json"
+        try:
+            return int(json.loads(file.read_text())["pid"])
+        except (OSError, ValueError):
+            return 0
 
     def moving(self) -> bool:
         """A command that moves files is running, and has moved some."""
@@ -199,7 +207,11 @@ class Demo:
         return [json.loads(line) for line in lines]
 
     def close(self) -> None:
-        if self.server is not None and self.server.poll() is None:
+        if self.server is None:
+            return
+        with contextlib.suppress(Failure, subprocess.TimeoutExpired):
+            self.perdure("serve", "stop")  # whoever started it
+        if self.server.poll() is None:
             self.server.terminate()
             self.server.wait(timeout=PATIENCE)
 

@@ -1,4 +1,4 @@
-"""Resolve the dependencies into requirements.lock and requirements-dev.lock, for every platform.
+"""Resolve the dependencies into requirements*.lock, for every platform.
 
 With hashes, and without the address of the registry they came from.
 """
@@ -17,16 +17,17 @@ COMMON = (
 )
 
 
-def compile_lock(name: str, *options: str) -> None:
+def compile_lock(name: str, *options: str, source: str = "pyproject.toml") -> None:
     target = ROOT / name
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *COMMON, *options]
+    command = [sys.executable, "-m", "uv", "pip", "compile", source, *COMMON, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    target.write_text(HEAD + done.stdout)
+    target.write_text(HEAD.replace("pyproject.toml", source) + done.stdout)
     print(f"{name}: {done.stdout.count('==')} packages")
 
 
 if __name__ == "__main__":
     compile_lock("requirements.lock", "--group", "build")
     compile_lock("requirements-dev.lock", "--group", "build", "--group", "dev")
+    compile_lock("requirements-dojo.lock", "--no-deps", source="tests/dojo/requirements.in")

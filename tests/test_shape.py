@@ -9,7 +9,7 @@ from pathlib import Path
 import perdure
 
 PACKAGE = Path(perdure.__file__).parent
-KERNEL_LINES = 1_750
+KERNEL_LINES = 1_900
 """Of code: without blank lines, comments, docstrings and imports."""
 
 

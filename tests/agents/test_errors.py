@@ -48,7 +48,7 @@ def fails(tmp_path: Path, text: str | bytes, env: dict[str, str] | None = None) 
         (HEAD + "spec:\n  budget: {rounds: 0}\n", 5, "greater than or equal to 1, not 0"),
         (HEAD + "spec:\n  budget: {cost_usd: .nan}\n", 5, "`spec.budget.cost_usd`"),
         (HEAD + "spec:\n  skills_dir: x\n", 5, "`spec.skills_dir` is not supported yet"),
-        (HEAD + "spec:\n  sandbox: {mode: on}\n", 5, "`spec.sandbox` is not supported yet"),
+        (HEAD + "spec:\n  skills_dir: skills\n", 5, "`spec.skills_dir` is not supported yet"),
         (HEAD + "spec: []\n", 4, "`spec`"),
         (HEAD + "spec:\n  soul: nowhere.md\n", 5, "`spec.soul`: there is no file"),
         (HEAD + "kind: Agent\n", 4, "`kind` stands twice"),

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from perdure.agents import find_workspace, home_folder, open_workspace, scaffold
+from perdure.agents import Refused, find_workspace, home_folder, open_workspace, scaffold
 from perdure.kernel.errors import ConfigError, NotFound
 
 
 def test_the_nearest_perdure_yaml_upwards_wins(tmp_path: Path) -> None:
     scaffold(tmp_path)
     scaffold(tmp_path / "a")
+    (tmp_path / "perdure.yaml").unlink()
     deep = tmp_path / "a/b/c"
     deep.mkdir(parents=True)
     found = find_workspace(deep, {"PERDURE_HOME": str(tmp_path)})
@@ -40,6 +41,15 @@ def test_a_perdure_home_without_a_workspace_is_where_one_would_be_made(tmp_path:
     assert find_workspace(tmp_path, env) is None
     assert home_folder(env) == tmp_path / "new"
     assert home_folder({"HOME": str(tmp_path)}) == tmp_path / "perdure"
+
+
+def test_a_workspace_within_another_is_refused_until_it_is_named(tmp_path: Path) -> None:
+    scaffold(tmp_path)
+    scaffold(tmp_path / "a/sub2")
+    with pytest.raises(Refused, match="within another workspace") as caught:
+        find_workspace(tmp_path / "a/sub2", {})
+    assert f"--workspace {tmp_path / 'a/sub2'}" in caught.value.hint
+    assert open_workspace(tmp_path / "a/sub2", {}).root == tmp_path / "a/sub2"
 
 
 def test_a_workspace_that_somebody_else_planted_above_is_refused(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from perdure.backup.records import File, Manifest, encode
 from perdure.checkpoints import Checkpoints
 from perdure.kernel import events as e
 from perdure.kernel.errors import Conflict, NotFound, StorageError
+from perdure.kernel.labels import Label
 from perdure.runtime import open_runtime
-from perdure.storage import Committer, RealDisk, SessionStore, SystemClock, TimeIds
+from perdure.storage import Committer, FileLabels, RealDisk, SessionStore, SystemClock, TimeIds
 
 from ..conformance.session_log import record
 from ..runtime.house import call, house, say, until
@@ -191,6 +192,19 @@ async def test_keys_are_copied_encrypted_and_what_opens_them_is_not(tmp_path: Pa
     assert not any(b"AGE-SECRET-KEY" in data for data in tree(tmp_path / "d").values())
 
 
+async def test_labels_of_files_are_copied_whole_while_they_are_written(tmp_path: Path) -> None:
+    root, target = tmp_path / "w", tmp_path / "restored"
+    await fill(root)
+    others = Label(trust="third_party", origins=("web:x",))
+    labels = FileLabels(root / ".perdure" / "labels.sqlite")
+    labels.mark(root / "page.md", others)  # in the log beside the database, and nowhere else
+    depot = backup.FolderDepot(tmp_path / "d")
+    assert backup.create(root, depot).manifest.problems == ()
+    backup.restore(depot, target)
+    assert not (target / ".perdure" / "labels.sqlite-wal").exists()
+    assert FileLabels(target / ".perdure" / "labels.sqlite").of(root / "page.md").tainted
+
+
 async def test_every_flipped_byte_and_every_missing_piece_is_found(tmp_path: Path) -> None:
     root, where = tmp_path / "w", tmp_path / "d"
     await fill(root)
@@ -315,8 +329,8 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
     """D4 for copies: what the first workspace did is not silently done again by the second."""
     root, target = tmp_path / "w", tmp_path / "r"
     depot = backup.FolderDepot(tmp_path / "d")
-    marker = tmp_path / "effects"
-    command = f"echo x >> {marker}; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    marker = root / "effects"  # commands reach nothing beyond the workspace
+    command = "echo x >> effects; while [ ! -e go ]; do sleep 0.02; done"
     plan = (say("", call("c1", "bash", command=command)), say("done"))
     async with house(root, plan) as runtime:
         session = (await runtime.create_session()).id
@@ -324,7 +338,7 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
         await until(lambda: marker.exists() and marker.read_text())
         made = await asyncio.to_thread(backup.create, root, depot)
         assert [s.busy for s in made.manifest.sessions] == [True]
-        (tmp_path / "go").touch()
+        (root / "go").touch()
     await asyncio.to_thread(backup.restore, depot, target)
     async with house(target, plan) as second:
         await until(lambda: not second.status().sessions_running)
@@ -337,6 +351,7 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
             if isinstance(r.event, e.ToolFinished)
         ]
     assert marker.read_text() == "x\n"
+    assert not (target / "effects").exists()
     [result] = finished
     assert result.result.status == "in_doubt"
 

@@ -47,7 +47,7 @@ class World:
         self.root = folder / "private" / "checkpoints"
         self.clock, self.ids = Clock(), Ids()
         limits.setdefault("spare_bytes", 0)
-        self.store = Checkpoints(self.root, self.clock, self.ids, Limits(**limits))
+        self.store = Checkpoints(self.root, self.clock, self.ids, lambda: Limits(**limits))
         self._turns = 0
 
     def take(self, session: SessionId = S, seq: int | None = None, **more: Any) -> Checkpoint:

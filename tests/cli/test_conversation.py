@@ -13,6 +13,7 @@ from perdure.cli.chat.conversation import Conversation
 from perdure.cli.chat.start import Start
 from perdure.cli.link import Link
 from perdure.cli.place import Place
+from perdure.cli.view.answers import same
 from perdure.cli.view.blocks import Answer, Block, Note, Said
 from perdure.kernel import events as e
 from perdure.kernel.errors import NotFound
@@ -102,7 +103,7 @@ async def test_an_approval_older_than_what_is_shown_can_be_answered(
     await conversation.open()
     request = conversation.approval
     assert request is not None
-    await conversation.decide(request, "allow")
+    await conversation.decide(same([request], "allow"))
     assert (await waiting).answer == "allow"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from perdure.cli.place import Place
 
+from .conftest import wait_for
 from .tmux import needs_tmux, terminal
 
 pytestmark = needs_tmux
@@ -100,6 +101,81 @@ def test_a_denial_carries_its_reason(served: Place) -> None:
         it.sees("why not?")
         it.type("use the other file", "Enter")
         it.sees("Not edited: use the other file")
+
+
+def test_questions_that_came_together_are_one_list_and_answered_at_once(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, rows=40) as it:
+        it.sees(READY)
+        it.type("both", "Enter")
+        screen = it.sees("Allow these 2?")
+        assert "1. bash make one" in screen and "2. bash make two" in screen
+        assert "y all once   o one by one   n none" in screen
+        wait_until_armed(it)
+        it.type("y")
+        it.sees("Both: allow allow.")
+
+
+def test_questions_that_came_together_can_be_answered_one_by_one(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, rows=40) as it:
+        it.sees(READY)
+        it.type("both", "Enter")
+        it.sees("Allow these 2?")
+        wait_until_armed(it)
+        it.type("o")
+        it.sees("Allow bash? (1 of 2) make one")
+        wait_until_armed(it)
+        it.type("y")
+        it.sees("Allow bash? make two")
+        wait_until_armed(it)
+        it.type("n")
+        it.sees("why not?")
+        it.type("enough", "Enter")
+        it.sees("Both: allow deny:enough.")
+
+
+def test_a_question_about_data_offers_to_vouch_for_it_and_no_rule(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root, columns=100, rows=40) as it:
+        it.sees(READY)
+        it.type("vouch", "Enter")
+        screen = it.sees("Allow send?")
+        assert "goes to: eve@evil.example" in screen
+        assert "carries: private data, plus text from web:example.org" in screen
+        assert "d this data, for this task   y once   n no   v view" in screen
+        wait_until_armed(it)
+        it.type("d")
+        it.sees("Decided: allow data.")
+        assert "send allowed to use this data, for this task" in it.screen()
+
+
+def test_a_question_that_expired_is_gone_and_said_to_be(served: Place) -> None:
+    with terminal(["chat"], cwd=served.root) as it:
+        it.sees(READY)
+        it.type("late", "Enter")
+        screen = it.sees("Then not.")
+        assert "bash: nobody answered in time, so it was denied" in screen
+        assert "Allow bash?" not in screen
+
+
+def test_run_asks_in_place_where_a_person_sits_at_the_terminal(served: Place) -> None:
+    with terminal(["run", "both"], cwd=served.root, rows=40) as it:
+        screen = it.sees("Allow these 2 (bash, bash)?")
+        assert "? bash make one" in screen
+        it.type("what", "Enter")
+        it.sees("That is no answer to this.")
+        it.type("o", "Enter")
+        it.sees("Allow bash?  y once, s this session, a always, n no [why]")
+        it.type("y", "Enter")
+        wait_for(lambda: it.screen().count("Allow bash?") == 2, "the second question")
+        it.type("n not this one", "Enter")
+        it.sees("Both: allow deny:not this one.")
+        it.sees("EXIT 0")
+
+
+def test_run_leaves_the_question_open_when_the_input_ends(served: Place) -> None:
+    with terminal(["run", "edit"], cwd=served.root, rows=50) as it:
+        it.sees("Allow edit?")
+        it.type("C-d")
+        assert "perdure approvals" in it.sees("EXIT 3")
 
 
 def test_what_is_being_typed_does_not_answer_an_approval(served: Place) -> None:

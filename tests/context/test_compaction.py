@@ -219,3 +219,22 @@ def test_the_models_that_need_no_network_know_the_request_for_a_summary() -> Non
     from perdure.models.local import COMPACTION
 
     assert TASK.startswith(COMPACTION)
+
+
+async def test_all_answers_together_are_as_long_as_was_reserved() -> None:
+    player, model = long_talk(), FakeModel("short")
+    await player.context.compact(player.state, model, RequestId("r"), max_output=500)
+    assert [p.max_output for p in model.prompts] == [500]
+    # Too long for the window, so that it is read in pieces.
+    player, model = long_talk(rounds=60), FakeModel(*["short"] * 20)
+    player.play(
+        ModelFailed(
+            request=RequestId("r"), model="m", kind="context_overflow", message="", fallback=0
+        )
+    )
+    await player.context.compact(player.state, model, RequestId("r"), max_output=15)
+    assert [p.max_output for p in model.prompts] == [15, 5]
+    model = FakeModel("short", "short")
+    event = await player.context.compact(player.state, model, RequestId("r"), max_output=10)
+    assert [p.max_output for p in model.prompts] == [10]
+    assert isinstance(event, CompactionFailed) and "budget" in event.reason

@@ -160,7 +160,7 @@ def test_text_that_streamed_before_an_interruption_stays() -> None:
 
 def test_notices_reach_the_model_inside_a_turn_and_as_the_runtimes_words() -> None:
     player = Player()
-    player.play(NoticeAdded(text="before", audience="model"))
+    player.play(NoticeAdded(text="before", audience="both"))
     player.turn("go")
     player.play(*player.context.prepare(player.state))
     player.play(NoticeAdded(text="for you", audience="user"))

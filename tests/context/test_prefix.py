@@ -18,6 +18,7 @@ from perdure.kernel.events import SessionId
 from perdure.kernel.prompt import ToolSchema
 from perdure.memory import MemoryFiles
 from perdure.tools import Toolbox
+from perdure.tools.web_fetch import WebFetch
 
 from .world import FakeClock
 
@@ -50,13 +51,15 @@ def folder(root: Path) -> Path:
     return root / "w/.perdure/agents/default"
 
 
-def test_the_default_prompt_with_the_core_tools_stays_under_a_thousand_tokens(root: Path) -> None:
-    parts = source(root, Toolbox().schemas()).build("/home/somebody/projects/website", SESSION)
+def test_the_default_prompt_with_its_tools_stays_under_a_thousand_tokens(root: Path) -> None:
+    parts = source(root, Toolbox(also=lambda: (WebFetch,)).schemas()).build(
+        "/home/somebody/projects/website", SESSION
+    )
     size = len(parts.system) + len(msgspec.json.encode(parts.tools))
     words = len(parts.system.split()) * 1.4
     assert size / 4 < 1_000
     assert words < 500
-    assert len(parts.tools) == 5
+    assert len(parts.tools) == 7
 
 
 def test_the_system_prompt_names_the_place_and_the_memory_file(root: Path) -> None:

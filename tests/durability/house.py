@@ -122,9 +122,13 @@ class House:
             boot=str(self.outside.boot),
         )
         self.store = services.store
-        team = StillTeam(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
-        self.runtime = Runtime(workspace, agents, team, services)
-        self.do(self.runtime.start())
+
+        async def begin() -> None:
+            team = StillTeam(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
+            self.runtime = Runtime(workspace, agents, team, services)
+            await self.runtime.start()
+
+        self.do(begin())
 
     # Time ---------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,9 +143,19 @@ class OutsideCommands:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self._released: set[str] = set()
+        self.environment: Mapping[str, str] = {"PATH": os.defpath}
+        self.online = False
+        self.writable: tuple[Path, ...] = ()
+
+    def within(self, containment: object) -> OutsideCommands:
+        """They are outside anyway."""
+        return self
 
     def known(self, key: str) -> bool:
         return key in self._outside.commands
+
+    def running(self, key: str) -> bool:
+        return self._outside.commands.get(key) == "running"
 
     def forget(self, key: str) -> None:
         if self._outside.commands.get(key) != "running":

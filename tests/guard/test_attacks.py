@@ -343,6 +343,7 @@ async def test_an_approval_holds_in_another_mode_but_not_against_a_deny_rule(wor
     world.write_policy("mode: ask\n# changed\n")
     assert (await world.run(permit)).status == "ok"
     (world.workdir / "a").unlink()
+    request = await world.asked("write", {**arguments})
     permit = await world.judge("write", {**arguments}, decided=yes(request))
     assert not isinstance(permit, Refuse)
     world.write_policy("deny: [{tool: write}]\n")

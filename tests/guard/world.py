@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from perdure.guard import Places, PolicyFiles, PolicyGate
+from perdure.guard import Flow, Places, PolicyFiles, PolicyGate
+from perdure.guard.flow import Finding
+from perdure.guard.seams import Loops
 from perdure.kernel.events import (
     ApprovalDecided,
     ApprovalRequested,
+    ApprovalScope,
     ArtifactId,
     CallId,
     Json,
+    Record,
     SessionId,
     ToolCall,
     ToolResult,
 )
+from perdure.kernel.labels import OWNER, Label
 from perdure.kernel.ports import Allow, Ask, Refuse, Verdict
 from perdure.sandbox import SupervisedCommands
+from perdure.storage import SystemClock
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox, ToolContext, ok
+from perdure.tools.web_fetch import WebFetch
 
 
 class Look(Tool):
@@ -72,6 +79,20 @@ class NoArtifacts:
         return Path("/nonexistent")
 
 
+class Told(Flow):
+    """Says what it was told to say, but nothing against values that are vouched for."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__()
+        self.finding = finding
+
+    def weigh(self, prepared: object, *, label: Label, endorsed: Sequence[str] = ()) -> Finding:
+        asked = self.finding.endorses
+        return Finding(verdict="free") if asked and set(asked) <= set(endorsed) else self.finding
+
+    describe = weigh
+
+
 class World:
     def __init__(self, root: Path) -> None:
         self.workspace = root / "space"
@@ -82,14 +103,24 @@ class World:
         self.workdir.mkdir()
         self.ids = CountingIds()
         self.commands = SupervisedCommands(self.control / "processes")
+        self.environment = dict(self.commands.environment)
         self.policy = PolicyFiles(self.control, "ann")
         self.gate = self.open()
         self.keys = 0
 
-    def open(self, boot: str = "boot", session: str = "s_1") -> PolicyGate:
-        """As after a restart."""
-        bench = Bench(
-            Toolbox(core=(*CORE_TOOLS, Look, Post, Buy)),
+    def open(
+        self,
+        boot: str = "boot",
+        session: str = "s_1",
+        *,
+        finding: Finding | None = None,
+        loops: Loops | None = None,
+        earlier: Sequence[Record] = (),
+    ) -> PolicyGate:
+        """As after a restart. `finding`: what flow says of any call, instead of what it would."""
+        toolbox = Toolbox(core=(*CORE_TOOLS, WebFetch, Look, Post, Buy))
+        self.bench = bench = Bench(
+            toolbox,
             session=SessionId(session),
             workdir=self.workdir,
             artifacts=NoArtifacts(),
@@ -98,7 +129,17 @@ class World:
         )
         places = Places(workspace=self.workspace, workdir=self.workdir, agent="ann")
         return PolicyGate(
-            bench, self.policy, places, session=SessionId(session), ids=self.ids, boot=boot
+            bench,
+            self.policy,
+            places,
+            session=SessionId(session),
+            ids=self.ids,
+            clock=SystemClock(),
+            flow=Flow(tools=toolbox.get) if finding is None else Told(finding),
+            environment=self.environment,
+            earlier=lambda: earlier,
+            loops=loops,
+            boot=boot,
         )
 
     def write_policy(self, text: str, name: str = "policy.yaml") -> None:
@@ -112,11 +153,18 @@ class World:
         decided: ApprovalDecided | None = None,
         grants: Sequence[str] = (),
         key: str = "",
+        endorsed: Sequence[str] = (),
+        label: Label = OWNER,
     ) -> Verdict:
         self.keys += 1
         call = ToolCall(id=CallId("c1"), name=tool, arguments=arguments or {})
         return await self.gate.judge(
-            call, key=key or f"k{self.keys}", decided=decided, grants=grants
+            call,
+            key=key or f"k{self.keys}",
+            decided=decided,
+            grants=grants,
+            endorsed=endorsed,
+            label=label,
         )
 
     async def says(
@@ -127,8 +175,10 @@ class World:
             return "refuse"
         return "ask" if isinstance(verdict, Ask) else "allow"
 
-    async def asked(self, tool: str, arguments: dict[str, Json]) -> ApprovalRequested:
-        verdict = await self.judge(tool, arguments)
+    async def asked(
+        self, tool: str, arguments: dict[str, Json], **more: object
+    ) -> ApprovalRequested:
+        verdict = await self.judge(tool, arguments, **more)  # type: ignore[arg-type]
         assert isinstance(verdict, Ask), verdict
         return verdict.request
 
@@ -138,5 +188,5 @@ class World:
         return await self.gate.run(allowed, lambda _: None, resumed=resumed)
 
 
-def yes(request: ApprovalRequested) -> ApprovalDecided:
-    return ApprovalDecided(approval=request.approval, answer="allow", by="owner")
+def yes(request: ApprovalRequested, scope: ApprovalScope = "once") -> ApprovalDecided:
+    return ApprovalDecided(approval=request.approval, answer="allow", scope=scope, by="owner")

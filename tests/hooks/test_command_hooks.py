@@ -133,6 +133,21 @@ async def test_cancelling_a_turn_kills_its_command(world: World) -> None:
     assert not alive(int(pid_file.read_text()))
 
 
+async def test_cancelling_while_a_command_is_started_leaves_nothing_behind(world: World) -> None:
+    world.commands = (CommandHook(on=ON, command="echo $$ > pid; sleep 60", timeout=60),)
+    for steps in range(12):
+        (world.root / "pid").unlink(missing_ok=True)
+        firing = asyncio.create_task(world.runner.fire(ON, call()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        firing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await firing
+        if (world.root / "pid").exists() and (pid := (world.root / "pid").read_text()):
+            assert not alive(int(pid))
+
+
 async def test_a_command_inherits_no_credentials(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

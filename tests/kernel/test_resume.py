@@ -23,7 +23,7 @@ from perdure.kernel.events import (
 from perdure.kernel.prompt import Reply
 from perdure.kernel.state import State, evolve
 
-from .world import Bench, Crash, FakeModel, World, call, say, story
+from .world import Bench, Crash, FakeModel, World, answer, call, say, story
 
 TOOLS = ("read", "run", "pay", "no", "ask_run", "ask_pay")
 CERTAIN = ("read", "run", "no", "ask_run")
@@ -64,7 +64,7 @@ async def approve(bench: Bench, task: asyncio.Future[None]) -> None:
         if task.done():
             return
         for approval in list(bench.state.approvals):
-            await bench.inbox.decide(approval, "allow", scope="once", by="owner", note="")
+            await bench.inbox.decide([answer(approval, "allow")])
             bench.runner.wake()
         await asyncio.sleep(0)
     raise AssertionError("did not come to rest")

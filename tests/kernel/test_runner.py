@@ -32,7 +32,7 @@ from perdure.kernel.events import (
 from perdure.kernel.ports import HookOutcome
 from perdure.kernel.prompt import AssistantItem, CallResult, Reply, UserItem
 
-from .world import Bench, FakeModel, call, say
+from .world import Bench, FakeModel, answer, call, say
 
 
 async def test_a_message_is_answered_and_the_session_rests() -> None:
@@ -73,6 +73,23 @@ async def test_intent_is_on_disk_before_a_tool_with_effects_runs() -> None:
     await bench.say("go")
     await bench.runner.run()
     assert committed == [True]
+
+
+async def test_a_read_that_notes_what_it_has_read_is_on_disk_before_it_runs() -> None:
+    """Else it would be read again under another key after a crash, and find nothing new."""
+    bench = Bench(FakeModel([say("", call("c1")), say("", call("c2")), say("done")]))
+    bench.gate.marks.add("c2")
+    run = bench.gate.run
+    committed: dict[str, bool] = {}
+
+    async def watched(permit, emit, *, resumed):  # type: ignore[no-untyped-def]
+        committed[permit.call.id] = bench.log.committed >= bench.log.records[-1].seq
+        return await run(permit, emit, resumed=resumed)
+
+    bench.gate.run = watched  # type: ignore[method-assign]
+    await bench.say("go")
+    await bench.runner.run()
+    assert committed == {"c1": False, "c2": True}
 
 
 async def test_results_are_on_disk_before_the_model_sees_them() -> None:
@@ -219,10 +236,10 @@ async def test_approvals_of_a_response_come_together_and_are_awaited() -> None:
     await bench.until(ApprovalRequested, 2)
     first, second = (e.approval for e in bench.events(ApprovalRequested))
     assert not bench.events(ToolStarted)
-    await bench.inbox.decide(first, "allow", scope="once", by="owner", note="")
+    await bench.inbox.decide([answer(first, "allow")])
     bench.runner.wake()
     await bench.until(ToolFinished, 2)
-    await bench.inbox.decide(second, "deny", scope="once", by="owner", note="too dear")
+    await bench.inbox.decide([answer(second, "deny", note="too dear")])
     bench.runner.wake()
     await task
     results = {e.call: e.result for e in bench.events(ToolFinished)}
@@ -238,12 +255,12 @@ async def test_an_approval_is_answered_once_and_only_as_offered() -> None:
     await bench.until(ApprovalRequested)
     approval = bench.events(ApprovalRequested)[0].approval
     with pytest.raises(NotFound):
-        await bench.inbox.decide("a.none", "allow", scope="once", by="owner", note="")
+        await bench.inbox.decide([answer("a.none", "allow")])
     with pytest.raises(Conflict):
-        await bench.inbox.decide(approval, "allow", scope="always", by="owner", note="")
-    await bench.inbox.decide(approval, "allow", scope="once", by="owner", note="")
+        await bench.inbox.decide([answer(approval, "allow", "always")])
+    await bench.inbox.decide([answer(approval, "allow")])
     with pytest.raises(NotFound):
-        await bench.inbox.decide(approval, "deny", scope="once", by="owner", note="")
+        await bench.inbox.decide([answer(approval, "deny")])
     bench.runner.wake()
     await task
     assert len(bench.events(ApprovalDecided)) == 1
@@ -256,7 +273,7 @@ async def test_an_approval_for_the_session_is_not_asked_again() -> None:
     task = asyncio.ensure_future(bench.runner.run())
     await bench.until(ApprovalRequested)
     approval = bench.events(ApprovalRequested)[0].approval
-    await bench.inbox.decide(approval, "allow", scope="session", by="owner", note="")
+    await bench.inbox.decide([answer(approval, "allow", "session")])
     bench.runner.wake()
     await task
     assert len(bench.events(ApprovalRequested)) == 1

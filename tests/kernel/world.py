@@ -18,6 +18,7 @@ from perdure.kernel.desk import Desk, Setup
 from perdure.kernel.errors import ModelError, StorageError
 from perdure.kernel.events import (
     AnyEvent,
+    ApprovalDecided,
     ApprovalRequested,
     CompactionRequested,
     ContextCompacted,
@@ -134,6 +135,7 @@ class FakeContext:
         self._messages: dict[str, MessageReceived] = {}
         self._open: dict[str, CallResult | None] = {}
         self.compactions = 0
+        self.tokens = 0
 
     def feed(self, record: Record) -> None:
         event = record.event
@@ -176,7 +178,10 @@ class FakeContext:
     def wants_compaction(self, state: State) -> bool:
         return False
 
-    async def compact(self, state: State, model: Any, request: str) -> AnyEvent:
+    async def compact(
+        self, state: State, model: Any, request: str, *, max_output: int | None = None
+    ) -> AnyEvent:
+        self.max_output = max_output
         await asyncio.sleep(0)
         return ContextCompacted(through=state.seq, summary="…", model=model.name)
 
@@ -246,6 +251,7 @@ class Permit:
     call: ToolCall
     started: ToolStarted
     parallel: bool
+    marks: bool = False
 
 
 @dataclass
@@ -268,9 +274,23 @@ class FakeGate:
         self.world = world
         self.judged: Counter[str] = Counter()
         self.started = asyncio.Event()
+        self.expires: Callable[[], datetime] | None = None
+        """When a question that is put now expires."""
+        self.marks: set[str] = set()
+        """Calls that note what they have read."""
+
+    def feed(self, record: Any) -> None:
+        pass
 
     async def judge(
-        self, call: ToolCall, *, key: str, decided: Any = None, grants: Sequence[str] = ()
+        self,
+        call: ToolCall,
+        *,
+        key: str,
+        decided: Any = None,
+        grants: Sequence[str] = (),
+        endorsed: Sequence[str] = (),
+        label: Any = None,
     ) -> Any:
         self.judged[call.id] += 1
         if call.name == "no":
@@ -285,6 +305,7 @@ class FakeGate:
                         arguments=call.arguments,
                         reason="asks",
                         rule=call.name,
+                        expires=self.expires() if self.expires else None,
                     )
                 )
             if decided.answer == "deny":
@@ -293,7 +314,7 @@ class FakeGate:
         started = ToolStarted(
             call=call.id, tool=call.name, effects=() if reads else ("writes",), key=key
         )
-        return Permit(call, started, reads)
+        return Permit(call, started, reads, marks=call.id in self.marks)
 
     async def run(self, permit: Permit, emit: Any, *, resumed: bool) -> ToolResult:
         name, key = permit.call.name.removeprefix("ask_"), permit.started.key
@@ -409,3 +430,9 @@ def story(records: Sequence[Record]) -> list[Any]:
             case CompactionRequested():
                 told.append(("compact",))
     return told
+
+
+def answer(
+    approval: str, given: Any = "allow", scope: Any = "once", note: str = ""
+) -> ApprovalDecided:
+    return ApprovalDecided(approval=approval, answer=given, scope=scope, by="owner", note=note)

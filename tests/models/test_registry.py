@@ -116,9 +116,8 @@ def test_a_key_stored_while_it_runs_is_used_at_the_next_call(tmp_path: Path) -> 
 
 
 def test_any_name_with_a_base_url_is_a_compatible_server(tmp_path: Path) -> None:
-    model = models(tmp_path, {"MY_BOX_API_KEY": "k"}).open(
-        spec("my-box/llama", base_url="http://box:8000/v1")
-    )
+    env = {"MY_BOX_API_KEY": "k", "MY_BOX_BASE_URL": "http://box:8000"}
+    model = models(tmp_path, env).open(spec("my-box/llama", base_url="http://box:8000/v1"))
     assert type(model).__name__ == "OpenAIChat"
     assert address(model) == "http://box:8000/v1/chat/completions"
     assert isinstance(model, Adapter)

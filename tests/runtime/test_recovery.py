@@ -89,7 +89,11 @@ async def test_the_owner_settles_a_doubt_once(tmp_path: Path, answer: str, paid:
         told = [
             r.event for r in await seen(runtime, session) if isinstance(r.event, MessageReceived)
         ]
-        assert told[-1].source == "settled" and "mum" in told[-1].parts[0].text  # type: ignore[union-attr]
+        text = told[-1].parts[0].text  # type: ignore[union-attr]
+        assert told[-1].source == "settled" and "the pay call" in text and "UTC" in text
+        # The model wrote the arguments: they must not be heard as the owner's words.
+        assert "mum" not in text
+        assert told[-1].label is not None and told[-1].label.trust == "self"
 
 
 async def test_a_session_at_which_the_process_died_twice_is_held(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from perdure.kernel.events import (
     TurnStarted,
 )
 
+from ..sandbox.runtimes import alive_with
 from .house import PlannedModels, ask, call, house, say, seen, until, workspace
 
 
@@ -34,6 +35,13 @@ async def test_a_conversation_is_kept_and_listed(tmp_path: Path) -> None:
         assert [(v.id, v.title, v.status) for v in listed] == [(session, "hi", "idle")]
         assert (await ask(runtime, session, "and now?")).text == "still here"
         assert (await runtime.session(session)).turns == 2
+
+
+async def test_a_session_that_is_compacted_before_its_first_turn_goes_on(tmp_path: Path) -> None:
+    async with house(tmp_path, [say("hello")]) as runtime:
+        session = (await runtime.create_session()).id
+        await runtime.compact(session)
+        assert (await ask(runtime, session, "hi")).text == "hello"
 
 
 async def test_every_watcher_sees_every_record_once_and_in_order(tmp_path: Path) -> None:
@@ -138,18 +146,16 @@ async def test_a_command_outlives_the_runtime_and_its_one_result_is_recorded(
 
 
 async def test_stop_ends_the_whole_process_tree(tmp_path: Path) -> None:
-    command = "sleep 300 & echo $! > child; echo $$ > parent; sleep 300"
+    mark = f"mark{uuid.uuid4().hex}"
+    command = f"bash -c 'sleep 300; : {mark}' & sleep 300; : {mark}"
     async with house(tmp_path, [say("", call("c1", "bash", command=command))]) as runtime:
         session = (await runtime.create_session()).id
         accepted = await runtime.submit(session, (Text(text="go"),))
-        await until(lambda: (tmp_path / "parent").exists() and (tmp_path / "parent").read_text())
+        await until(lambda: len(alive_with(mark)) >= 2)
         assert await runtime.stop(session)
         outcome = await runtime.wait(session, accepted.message, 30)
         assert outcome is not None and outcome.reason == "stopped"
-        for name in ("child", "parent"):
-            pid = int((tmp_path / name).read_text())
-            with pytest.raises(ProcessLookupError):
-                os.kill(pid, 0)
+        assert alive_with(mark) == []
         assert not await runtime.stop(session)
 
 

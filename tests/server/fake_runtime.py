@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from perdure.kernel.events import (
     TurnEnded,
     TurnStarted,
 )
+from perdure.kernel.labels import Label
 from perdure.kernel.state import State, evolve
 from perdure.runtime.views import (
     Accepted,
@@ -44,6 +45,7 @@ from perdure.runtime.views import (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
     TurnOutcome,
 )
 
@@ -126,6 +128,7 @@ class FakeRuntime:
         sender: str = "",
         key: str = "",
         deliver: str = "",
+        label: Label | None = None,
     ) -> Accepted:
         found = self._find(session)
         if key in found.state.keys:
@@ -135,7 +138,13 @@ class FakeRuntime:
         seq = self.happens(
             session,
             MessageReceived(
-                message=message, parts=parts, mode=mode, source=source, sender=sender, key=key
+                message=message,
+                parts=parts,
+                mode=mode,
+                source=source,
+                sender=sender,
+                key=key,
+                label=label,
             ),
         )
         return Accepted(message=message, seq=seq)
@@ -228,12 +237,15 @@ class FakeRuntime:
         by: str = "owner",
         note: str = "",
     ) -> None:
-        if approval not in self._find(session).state.approvals:
-            raise NotFound(f"approval {approval} is not open")
-        self.happens(
-            session,
-            ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note),
-        )
+        given = ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note)
+        await self.decide_all(session, [given])
+
+    async def decide_all(self, session: SessionId, answers: Sequence[ApprovalDecided]) -> None:
+        for given in answers:
+            if given.approval not in self._find(session).state.approvals:
+                raise NotFound(f"approval {given.approval} is not open")
+        for given in answers:
+            self.happens(session, given)
 
     async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]:
         self._find(session)
@@ -241,7 +253,7 @@ class FakeRuntime:
             raise NotFound(f"there is no request {request}")
         return {"items": []}
 
-    def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
+    async def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
         self._find(session)
         return self.folder / artifact
 
@@ -263,6 +275,9 @@ class FakeRuntime:
         self._find(session)
         if checkpoint != "c_1":
             raise NotFound(f"session {session} has no checkpoint {checkpoint}")
+
+    async def spending(self) -> SpendingView:
+        return SpendingView(day="2026-11-21", month="2026-11", workspace=(), agents=(), unsettled=0)
 
     def agents(self) -> list[AgentView]:
         return [

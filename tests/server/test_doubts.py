@@ -42,7 +42,8 @@ def test_a_doubt_is_listed_and_settled_from_the_terminal(tmp_path: Path) -> None
         assert rig.ready()
         session = rig.call("POST", "/api/v1/sessions", {})["id"]
         rig.call("POST", f"/api/v1/sessions/{session}/messages", {"text": "post it"})
-        rig.until("the letter", (rig.root / "posted").exists)
+        posted = rig.root / "posted"
+        rig.until("the letter", lambda: posted.exists() and posted.read_text())
         rig.kill()
         (rig.root / "slow").unlink()
         rig.start()

@@ -193,3 +193,33 @@ async def test_approvals_are_listed_answered_once_and_then_refused(world: World)
     assert nowhere.status == 404
     empty = await world.ask("POST", f"{API}/sessions/{id_}/approvals/a_2")
     assert empty.status == 422
+
+
+async def test_several_approvals_are_answered_at_once_or_not_at_all(world: World) -> None:
+    id_ = await world.session()
+    turn = TurnStarted(turn=TurnId("t1"), messages=(), limits=Limits())
+    world.runtime.happens(id_, turn, asks("a_1"), asks("a_2", "c2"), asks("a_3", "c3"))
+    path = f"{API}/sessions/{id_}/approvals"
+    deny = {"approval": "a_1", "answer": "deny", "note": "no"}
+    for wrong, status in (
+        ({"answers": []}, 422),
+        ({"answers": [{"approval": "../a", "answer": "deny"}]}, 422),
+        ({"answers": [deny, {"approval": "a_9", "answer": "allow"}]}, 404),
+        ({"answers": [{**deny, "by": "somebody"}]}, 422),
+        ({"answers": [deny] * 257}, 422),
+    ):
+        assert (await world.ask("POST", path, body=wrong)).status == status
+    assert len((await world.ask("GET", path)).json["approvals"]) == 3
+    both = {"answers": [deny, {"approval": "a_2", "answer": "allow", "scope": "session"}]}
+    got = await world.ask("POST", path, body=both)
+    assert got.json == {
+        "decided": [
+            {"approval": "a_1", "answer": "deny", "scope": "once"},
+            {"approval": "a_2", "answer": "allow", "scope": "session"},
+        ]
+    }
+    left = (await world.ask("GET", path)).json["approvals"]
+    assert [one["request"]["approval"] for one in left] == ["a_3"]
+    again = {"answers": [{"approval": "a_3", "answer": "allow"}, deny]}
+    assert (await world.ask("POST", path, body=again)).status == 409
+    assert len((await world.ask("GET", path)).json["approvals"]) == 1

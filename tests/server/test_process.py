@@ -21,7 +21,7 @@ MAIN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from server.fake_runtime import FakeRuntime
+from tests.server.fake_runtime import FakeRuntime
 from perdure.server import ServerSettings, serve
 
 async def opener():
@@ -91,7 +91,7 @@ async def test_the_server_can_listen_on_ipv6(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_the_process_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    tests = str(Path(__file__).parent.parent)
+    tests = str(Path(__file__).parents[2])
     code = MAIN.format(tests=tests, folder=str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -106,7 +106,7 @@ def test_a_signal_stops_the_process_in_order(tmp_path: Path, number: signal.Sign
 
 
 def test_after_a_kill_the_next_server_takes_over(tmp_path: Path) -> None:
-    tests = str(Path(__file__).parent.parent)
+    tests = str(Path(__file__).parents[2])
     code = MAIN.format(tests=tests, folder=str(tmp_path))
     for _ in range(2):
         with subprocess.Popen(

@@ -180,3 +180,16 @@ async def test_shutting_down_in_the_middle_of_a_turn_loses_nothing(tmp_path: Pat
         got = await world.ask("POST", f"{API}/sessions/{id_}/messages?wait=30", **send)
         assert (got.json["reason"], got.json["text"]) == ("done", "Good morning.")
     assert (tmp_path / "log").read_text() == "slept\n"
+
+
+@pytest.mark.parametrize("mode", ["dangerous", "restrict"])
+async def test_the_mode_of_the_policy_is_shown(tmp_path: Path, mode: str) -> None:
+    async with real(tmp_path, mode) as world:
+        id_ = await new_session(world)
+        assert (await world.ask("GET", f"{API}/sessions/{id_}")).json["mode"] == mode
+        (agent,) = (await world.ask("GET", f"{API}/agents")).json["agents"]
+        assert agent["mode"] == mode
+        dangerous = world.runtime.status().dangerous
+        assert dangerous == ((agent["name"],) if mode == "dangerous" else ())
+        (tmp_path / ".perdure" / "policy.yaml").write_text("mode: nonsense\n")
+        assert (await world.ask("GET", f"{API}/sessions/{id_}")).json["mode"] == "broken"

@@ -35,4 +35,4 @@ async def test_the_example_tool_runs(world: World, tmp_path: Path) -> None:
 def test_the_example_policy_is_read(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(example("policy.md", "yaml"))
     policy = PolicyFiles(tmp_path, "ann").current()
-    assert (policy.mode, len(policy.allow), len(policy.deny)) == ("ask", 2, 2)
+    assert (policy.mode, len(policy.allow), len(policy.deny)) == ("ask", 5, 3)

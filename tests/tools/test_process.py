@@ -125,6 +125,25 @@ async def test_sending_that_a_crash_cut_off_is_in_doubt_and_not_repeated(world: 
     assert fresh.text.count("got once") == 1
 
 
+async def test_whoever_is_asked_sees_which_command_gets_the_text_and_vouches_for_that_one_alone(
+    world: World,
+) -> None:
+    arguments: dict[str, Json] = {"action": "send", "id": "repl", "text": "touch SENT"}
+    nobody = prepared(world, **arguments).binding()
+    first = await start(world, "cat\n# to repl: ls", name="repl")
+    asked = prepared(world, **arguments)
+    assert asked.preview().startswith(
+        f"{first} (repl) runs: cat # to repl: ls\nto repl: touch SENT"
+    )
+    bound = asked.binding()
+    assert bound == prepared(world, **arguments).binding() != nobody
+    await start(world, "bash", name="repl")
+    assert prepared(world, **arguments).binding() not in (bound, nobody)
+    assert prepared(world, **{**arguments, "id": first}).binding() == bound
+    await start(world, "cat " + "x" * 30_000, name="repl")
+    assert "to repl: touch SENT" in prepared(world, **arguments).preview()[:3_000]
+
+
 async def test_a_terminal_is_there_for_what_wants_one(world: World) -> None:
     id_ = await start(world, "test -t 0 && read -p 'Sure? ' x && echo yes: $x", terminal=True)
     result = await world("process", action="send", id=id_, text="y")
@@ -194,7 +213,10 @@ async def test_the_policy_sees_the_command_and_only_what_acts_needs_leave(world:
     assert (starting.command, starting.effects) == ("make", ("network", "reads", "writes"))
     assert starting.preview().startswith("make\n[scripts not covered")
     sending = prepared(world, action="send", id="p1", text="rm -r x")
-    assert (sending.command, sending.preview()) == ("rm -r x", "to p1: rm -r x")
+    assert (sending.command, sending.preview()) == (
+        "rm -r x",
+        "There is no process 'p1' now.\nto p1: rm -r x",
+    )
     assert sending.effects and not sending.parallel
     for action in ("list", "output", "wait", "stop"):
         looking = prepared(world, action=action, id="p1")

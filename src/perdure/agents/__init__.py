@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .registry import AgentEntry, Agents, Reloaded
     from .schema import agent_schema, workspace_schema
     from .starter import create_agent, scaffold
-    from .workspace import Workspace, find_workspace, home_folder, open_workspace
+    from .workspace import Refused, Workspace, find_workspace, home_folder, open_workspace
 
 _HOMES = {
     "Agent": "agent",
@@ -25,6 +25,7 @@ _HOMES = {
     "Agents": "registry",
     "ModelSettings": "config",
     "PromptFile": "agent",
+    "Refused": "workspace",
     "Reloaded": "registry",
     "Workspace": "workspace",
     "WorkspaceFile": "config",
@@ -45,6 +46,7 @@ __all__ = [
     "Agents",
     "ModelSettings",
     "PromptFile",
+    "Refused",
     "Reloaded",
     "Workspace",
     "WorkspaceFile",

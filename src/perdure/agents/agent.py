@@ -16,16 +16,22 @@ from .config import (
     NOT_YET,
     PERDURE,
     AgentFile,
+    Budget,
+    CapSettings,
     ContextSettings,
     HookSettings,
     MemorySettings,
     OneModel,
+    SandboxSettings,
     SessionSettings,
 )
 from .document import Document, read_document, read_text
 from .duragent import translate
 from .variables import check_variables, put_in, without_comments
 from .workspace import Workspace
+
+CAPS = ("session", "day", "month", "unattended")
+"""Budgets that reach beyond a turn."""
 
 FILE = "agent.yaml"
 TEXTS = (
@@ -58,9 +64,13 @@ class Agent:
     models: tuple[OneModel, ...]
     """Its own and then its fallbacks; empty when neither it nor its workspace names one."""
     limits: Limits
+    """Of a turn."""
+    caps: Mapping[str, CapSettings]
+    """Of more than a turn: `session`, `day`, `month`, `unattended`."""
     context: ContextSettings
     memory: MemorySettings
     session: SessionSettings
+    sandbox: SandboxSettings
     hooks: tuple[HookSettings, ...]
     """The workspace's first."""
     texts: tuple[PromptFile, ...]
@@ -126,10 +136,14 @@ def load_agent(folder: Path, workspace: Workspace) -> Agent:
         version=file.metadata.version,
         labels=file.metadata.labels,
         models=model.chain if model else (),
-        limits=Limits(**budget),
+        limits=Limits(**{k: v for k, v in budget.items() if k not in CAPS}),
+        caps={name: budget.get(name) or Budget.model_fields[name].default for name in CAPS},
         context=spec.context,
         memory=spec.memory,
         session=spec.session,
+        sandbox=defaults.sandbox.model_copy(
+            update={name: getattr(spec.sandbox, name) for name in spec.sandbox.model_fields_set}
+        ),
         hooks=(*defaults.hooks, *spec.hooks),
         texts=texts,
         warnings=warnings,

@@ -17,6 +17,10 @@ FILE = "perdure.yaml"
 PRIVATE = ".perdure"
 
 
+class Refused(ConfigError):
+    """A workspace that may be of somebody else's making: opening it runs the hooks and tools in it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workspace:
     root: Path
@@ -51,17 +55,25 @@ def find_workspace(
     """None when there is none anywhere. Raises ConfigError when the one found cannot be used.
 
     A perdure.yaml above `start` that belongs to another user is refused: opening a workspace runs the
-    hooks and tools in it. `uid` is the present user's by default."""
+    hooks and tools in it. So is one within another workspace. `uid` is the present user's by default."""
     env = os.environ if env is None else env
     for folder in (start.absolute(), *start.absolute().parents):
         file = folder / FILE
         if file.is_file():
             owner = file.stat().st_uid
             if owner not in (os.getuid() if uid is None else uid, 0, int(env.get("SUDO_UID", -1))):
-                raise ConfigError(
+                raise Refused(
                     "belongs to another user; opening it would run that user's hooks and tools",
                     file=str(file),
                     hint=f"If you trust it, name it: --workspace {folder}",
+                )
+            outer = next((f for f in folder.parents if (f / FILE).is_file()), None)
+            if outer is not None:
+                raise Refused(
+                    f"lies within another workspace, {outer}: a command of an agent's can have made it, "
+                    "and opening it would run the hooks and tools in it",
+                    file=str(file),
+                    hint=f"If you made it, name it: --workspace {folder}",
                 )
             return open_workspace(folder, env)
     home = home_folder(env)

@@ -6,6 +6,7 @@ that whatever a copied record refers to is in the copy. A log is copied up to it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -25,9 +26,13 @@ PRIVATE = ".perdure"
 CREDENTIALS = f"{PRIVATE}/from-backup/credentials.age"
 """Where the owner's store of provider keys, which lies outside any workspace, is put. It stays encrypted;
 the identity that opens it is never copied."""
+LABELS = "labels.sqlite"
+"""A database that may be written to meanwhile."""
 DERIVED = frozenset(("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"))
 LEFT = (
-    frozenset(("run", "processes", "unfinished", "resuming", "sessions", "from-backup")) | DERIVED
+    frozenset(("run", "processes", "unfinished", "resuming", "sessions", "from-backup"))
+    | DERIVED
+    | {LABELS, f"{LABELS}-wal", f"{LABELS}-shm", "labels.made"}
 )
 """Of `.perdure`: what is of this machine and moment, derived, or read in its own way."""
 ELSEWHERE = b'{"boot": "of the workspace that was backed up"}'
@@ -63,12 +68,25 @@ def things(root: Path, store: SessionStore, credentials: Path | None) -> Iterato
     for item in sorted(os.listdir(private)):  # noqa: PTH208 - names are all that is wanted
         if item not in LEFT and item != "checkpoints":
             yield from _walk(root, f"{PRIVATE}/{item}")
+    if (private / LABELS).exists():
+        yield Source(f"{PRIVATE}/{LABELS}", 0o600, lambda: _whole_database(private / LABELS))
     commands = SupervisedCommands(private / "processes")
     for session in sorted(store.ids()):
         yield from _session(root, store, session, commands)
     yield from _checkpoints(root)
     if credentials is not None and credentials.is_file():
         yield Source(CREDENTIALS, 0o600, lambda: _chunks(credentials))
+
+
+def _whole_database(path: Path) -> Iterator[bytes]:
+    """As of one instant, whoever writes to it. Raises OSError."""
+    import sqlite3
+
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=5.0)) as database:
+            yield database.serialize()
+    except sqlite3.Error as error:
+        raise OSError(f"{path.name} cannot be read: {error}") from error
 
 
 def _session(

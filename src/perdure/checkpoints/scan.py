@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from . import ignore, secret
+from perdure import credentials
+
+from . import ignore
 from .cache import Known, Seen, StatCache, seen
 from .disk import storage_error
 from .objects import read_all
@@ -169,7 +171,7 @@ class Scan:
         status: os.stat_result,
         deep: int,
     ) -> Entry | Why:
-        if secret.folder(name):
+        if credentials.folder(name):
             return "secret"
         if status.st_dev != self._device:
             return "elsewhere"
@@ -205,7 +207,7 @@ class Scan:
             if not content:
                 noted[text] = known
                 return "secret"
-        elif secret.by_name(name):
+        elif credentials.by_name(name):
             return "secret"
         else:
             content = ""
@@ -242,7 +244,7 @@ class Scan:
                 before = os.fstat(handle)
                 if not stat.S_ISREG(before.st_mode):
                     raise _Refused
-                if secret.by_content(os.pread(handle, secret.HEAD, 0)):
+                if credentials.by_content(os.pread(handle, credentials.HEAD, 0)):
                     return None
                 os.lseek(handle, 0, os.SEEK_SET)
                 content, size = self._sink.put_file(handle, before.st_size, self._stop)

@@ -59,13 +59,14 @@ class Checkpoints:
         root: Path,
         clock: Clock,
         ids: Ids,
-        limits: Limits | None = None,
+        limits: Callable[[], Limits] = Limits,
         *,
         clone: Clone = reflink,
     ) -> None:
         self._root = root
         self._clock, self._ids = clock, ids
-        self._limits = limits or Limits()
+        self._limits = limits
+        """Asked at each checkpoint, so that what the owner changes takes effect."""
         self._objects = Objects(root / "objects", clone)
         self._manifests = Manifests(root)
         # Beside the objects: who deletes them deletes what is believed of them, too.
@@ -142,7 +143,7 @@ class Checkpoints:
         stop: Callable[[], None],
         wanted: str | None,
     ) -> Found:
-        limits, clock = self._limits, self._clock
+        limits, clock = self._limits(), self._clock
         room = limits.bytes
         if isinstance(sink, Batch):
             room = max(0, shutil.disk_usage(self._objects.folder).free - limits.spare_bytes)
@@ -232,7 +233,7 @@ class Checkpoints:
         return None
 
     def _prune(self, session: SessionId) -> None:
-        if self._manifests.prune(session, self._limits.keep, PRUNE):
+        if self._manifests.prune(session, self._limits().keep, PRUNE):
             self.collect()
 
     @contextmanager

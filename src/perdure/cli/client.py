@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.cli.problems import SERVER, Problem
 from perdure.cli.sse import events_of
+from perdure.cli.view.answers import Given
 from perdure.cli.view.story import OWN_SENDER
 from perdure.kernel.errors import ConfigError, Conflict, InvalidInput, NotFound, PerdureError
 from perdure.kernel.events import (
@@ -33,6 +34,7 @@ from perdure.runtime.views import (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
 )
 
 if TYPE_CHECKING:
@@ -261,6 +263,19 @@ class Client:
             body={"answer": answer, "scope": scope, "note": note},
         )
 
+    async def decide_all(self, session: SessionId | str, answers: Sequence[Given]) -> None:
+        """All of these count, or none."""
+        await self._call(
+            "POST",
+            f"/sessions/{session}/approvals",
+            body={
+                "answers": [
+                    {"approval": a.approval, "answer": a.answer, "scope": a.scope, "note": a.note}
+                    for a in answers
+                ]
+            },
+        )
+
     # Doubts -------------------------------------------------------------------------------------
 
     async def doubts(self, session: str) -> list[OpenDoubt]:
@@ -269,6 +284,9 @@ class Client:
     async def settle(self, session: str, key: str, answer: str) -> Accepted:
         body = {"key": key, "answer": answer}
         return _one(await self._call("POST", f"/sessions/{session}/doubts", body=body), Accepted)
+
+    async def spending(self) -> SpendingView:
+        return _one(await self._call("GET", "/budget"), SpendingView)
 
     async def letters(self) -> list[Letter]:
         return _list(await self._call("GET", "/outbox"), "letters", Letter)

@@ -66,6 +66,7 @@ def locate(option: str | None) -> Place:
         for folder in (Path.cwd(), *Path.cwd().parents):
             _check_file(folder / CONFIG)
         raise no_workspace()
+    _check_author(found)
     return _place(found)
 
 
@@ -75,8 +76,11 @@ def locate_server(option: str | None) -> Place:
 
     try:
         return locate(option)
-    except ConfigError:
-        from perdure.agents import home_folder
+    except ConfigError as error:
+        from perdure.agents import Refused, home_folder
+
+        if isinstance(error, Refused):
+            raise
 
         if option:
             return Place(root=Path(option).expanduser().resolve())
@@ -97,6 +101,23 @@ def _check_file(path: Path) -> None:
             hint=f"Move it away, then: perdure init {path.parent}",
             code=WORKSPACE,
         )
+
+
+def _check_author(workspace: Workspace) -> None:
+    """Raises Refused where others wrote what makes it one."""
+    from perdure.agents import Refused
+    from perdure.storage.attributes import read
+
+    for path in (workspace.file, workspace.private):
+        label = read(str(path))
+        if label is not None and label.tainted:
+            raise Refused(
+                "was written with what others said at hand; opening this workspace would run the hooks "
+                "and tools in it",
+                file=str(path),
+                hint=f"If you trust it, name it: --workspace {workspace.root}; for good: "
+                f"perdure --workspace {workspace.root} label clear {path}",
+            )
 
 
 def _place(workspace: Workspace) -> Place:

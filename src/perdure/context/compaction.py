@@ -7,6 +7,7 @@ never parted from its result, and the log keeps everything (D10).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -111,8 +112,15 @@ class Compaction:
     """One attempt."""
 
     def __init__(
-        self, f: Folded, budget: ContextBudget, prefix: Prefix, images: ImageSource | None
+        self,
+        f: Folded,
+        budget: ContextBudget,
+        prefix: Prefix,
+        images: ImageSource | None,
+        max_output: int | None = None,
     ) -> None:
+        """`max_output`: tokens reserved for all answers together."""
+        self._left = max_output
         self._f, self._budget, self._prefix, self._images = f, budget, prefix, images
         self._usage, self._cost, self._name = Usage(), 0.0, ""
         self._priced = True
@@ -179,6 +187,10 @@ class Compaction:
         return summary
 
     async def _ask(self, model: Model, request: RequestId, prompt: Prompt) -> str:
+        if self._left is not None:
+            if self._left <= 0:
+                raise _Unusable("the budget has no room for the rest of it")
+            prompt = dataclasses.replace(prompt, max_output=self._left)
         reply = await model.call(prompt, request, _unheard)
         self._count(reply)
         summary = "".join(p.text for p in reply.parts if isinstance(p, Text)).strip()
@@ -191,6 +203,8 @@ class Compaction:
     def _count(self, reply: Reply) -> None:
         self._name = reply.model
         self._usage = self._usage.plus(reply.usage)
+        if self._left is not None:
+            self._left -= reply.usage.output
         self._priced = self._priced and reply.cost_usd is not None
         self._cost += reply.cost_usd or 0.0
 

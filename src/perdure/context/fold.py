@@ -43,6 +43,7 @@ from perdure.kernel.events import (
     TurnEnded,
     TurnStarted,
 )
+from perdure.kernel.labels import OWNER, SELF, Label
 from perdure.kernel.prompt import AssistantItem, CallResult, Item, ResultsItem, UserItem
 
 from .budget import BYTES_PER_TOKEN, ContextBudget, weigh, weigh_parts, weigh_text
@@ -65,6 +66,8 @@ class Folded(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Bytes of all items."""
     waiting: dict[MessageId, tuple[Part, ...]] = {}
     """Messages accepted and not yet taken."""
+    foreign: dict[MessageId, Label] = {}
+    """Labels of those that are not the owner's."""
     open: tuple[ToolCall, ...] = ()
     """Calls of the last assistant item, until all their results are there."""
     results: dict[str, CallResult] = {}
@@ -127,7 +130,7 @@ def _complete(f: Folded, seq: int, missing: str, budget: ContextBudget) -> None:
     """Close the open calls; `missing` is what the model reads where there is no result."""
     if not f.open:
         return
-    absent = ToolResult(status="skipped", parts=(Text(text=missing),))
+    absent = ToolResult(status="skipped", parts=(Text(text=missing),), label=SELF)
     results = tuple(
         f.results.get(c.id) or CallResult(call=c.id, tool=c.name, seq=seq, result=absent)
         for c in f.open
@@ -137,7 +140,7 @@ def _complete(f: Folded, seq: int, missing: str, budget: ContextBudget) -> None:
     held, f.held = f.held, []
     for item in held:
         # Sequence numbers of items never fall, so that a compaction can cut at one.
-        _add(f, UserItem(seq=seq, parts=item.parts, kind=item.kind))
+        _add(f, UserItem(seq=seq, parts=item.parts, kind=item.kind, label=item.label))
 
 
 def _together(results: tuple[CallResult, ...], budget: ContextBudget) -> tuple[CallResult, ...]:
@@ -154,13 +157,15 @@ def _together(results: tuple[CallResult, ...], budget: ContextBudget) -> tuple[C
 
 def _message_received(f: Folded, e: MessageReceived, seq: int, budget: ContextBudget) -> None:
     f.waiting[e.message] = e.parts
+    if e.label is not None and e.label != OWNER:
+        f.foreign[e.message] = e.label
 
 
 def _take(f: Folded, e: TurnStarted | MessagesTaken, seq: int, budget: ContextBudget) -> None:
     for id_ in e.messages:
-        parts = f.waiting.pop(id_, None)
+        parts, label = f.waiting.pop(id_, None), f.foreign.pop(id_, None)
         if id_ not in e.blocked and (parts := e.rewritten.get(id_, parts)) is not None:
-            _say(f, UserItem(seq=seq, parts=said(parts)))
+            _say(f, UserItem(seq=seq, parts=said(parts), label=label))
 
 
 def _turn_started(f: Folded, e: TurnStarted, seq: int, budget: ContextBudget) -> None:
@@ -176,7 +181,7 @@ def _turn_ended(f: Folded, e: TurnEnded, seq: int, budget: ContextBudget) -> Non
 
 def _session_forked(f: Folded, e: SessionForked, seq: int, budget: ContextBudget) -> None:
     _complete(f, seq, "No result: this conversation was forked before the call finished.", budget)
-    f.in_turn, f.waiting = False, {}
+    f.in_turn, f.waiting, f.foreign = False, {}, {}
 
 
 def _session_configured(f: Folded, e: SessionConfigured, seq: int, budget: ContextBudget) -> None:
@@ -211,7 +216,8 @@ def _model_interrupted(f: Folded, e: ModelInterrupted, seq: int, budget: Context
 
 
 def _notice_added(f: Folded, e: NoticeAdded, seq: int, budget: ContextBudget) -> None:
-    if f.in_turn and e.audience != "user" and e.text.strip():
+    told = e.audience == "model" or (f.in_turn and e.audience == "both")
+    if told and e.text.strip():
         _say(f, UserItem(seq=seq, parts=(Text(text=from_runtime(e.text)),), kind="notice"))
 
 

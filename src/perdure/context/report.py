@@ -25,7 +25,9 @@ from perdure.kernel.events import (
     Thinking,
     ToolCall,
 )
+from perdure.kernel.labels import OWNER, SELF, UNKNOWN, Label
 from perdure.kernel.prompt import AssistantItem, Item, Prefix, UserItem
+from perdure.kernel.state import State, evolve
 
 from .budget import ContextBudget, weigh, weigh_text
 from .fold import Folded, fold
@@ -49,6 +51,9 @@ def context_report(
         fold(folded, record, budget or ContextBudget(), _name_only)
     asked = records[at].event
     assert isinstance(asked, ModelRequested)
+    state = State()
+    for record in records[: at + 1]:
+        evolve(state, record)
     return {
         "request": asked.request,
         "seq": records[at].seq,
@@ -56,10 +61,11 @@ def context_report(
         "model": asked.model,
         "attempt": asked.attempt,
         "tools_offered": asked.tools,
+        "label": state.label.words,
         "tokens": asked.tokens,
         "revision": asked.revision,
         "prefix": _prefix(folded.prefix, read, folded.ratio),
-        "items": [_item(item, folded.ratio) for item in folded.items],
+        "items": [_item(item, folded.ratio, state.label) for item in folded.items],
         "tail": asked.tail,
         "changes": [c for r in records[:at] if (c := _change(r))],
         "outcome": next((o for r in records[at + 1 :] if (o := _outcome(r, asked))), None),
@@ -89,6 +95,7 @@ def _prefix(event: PrefixSet | None, read: Read, ratio: float) -> dict[str, Json
         "artifact": event.artifact,
         "why": event.why,
         "sources": list(event.sources),
+        "label": (event.label or OWNER).words,
     }
     try:
         prefix = msgspec.json.decode(read(event.artifact), type=Prefix)
@@ -101,18 +108,23 @@ def _prefix(event: PrefixSet | None, read: Read, ratio: float) -> dict[str, Json
     return {**report, "system": prefix.system, "system_tokens": tokens, "tools": tools}
 
 
-def _item(item: Item, ratio: float) -> dict[str, Json]:
+def _item(item: Item, ratio: float, whole: Label) -> dict[str, Json]:
+    """`whole`: the label of the conversation, which a model's words and a summary have."""
     report: dict[str, Json] = {"seq": item.seq, "tokens": int(weigh(item) * ratio)}
     if isinstance(item, UserItem):
+        label = whole if item.kind == "summary" else SELF if item.kind == "notice" else OWNER
+        report["label"] = (item.label or label).words
         return {**report, "role": "user", "kind": item.kind, "parts": _parts(item.parts)}
     if isinstance(item, AssistantItem):
         native = item.native.format if item.native else ""
+        report["label"] = SELF.join(whole).words
         return {**report, "role": "assistant", "native": native, "parts": _parts(item.parts)}
     results: list[Json] = [
         {
             "call": r.call,
             "tool": r.tool,
             "status": r.result.status,
+            "label": (r.result.label or UNKNOWN).words,
             "artifact": r.result.artifact,
             "parts": _parts(r.result.parts),
         }

@@ -14,7 +14,15 @@ from typing import Protocol
 import msgspec
 
 from perdure.kernel.errors import NotFound, PerdureError, StorageError
-from perdure.kernel.events import AnyEvent, ArtifactId, PrefixSet, Record, RequestId, ResultsCleared
+from perdure.kernel.events import (
+    AnyEvent,
+    ArtifactId,
+    NoticeAdded,
+    PrefixSet,
+    Record,
+    RequestId,
+    ResultsCleared,
+)
 from perdure.kernel.ports import Clock, Model
 from perdure.kernel.prompt import ImageSource, Prefix, Prompt, ResultsItem
 from perdure.kernel.state import State
@@ -73,6 +81,8 @@ class SessionContext:
         """The turn for which the agent's files were last looked at."""
         self._scanned = 0
         """Weight at which clearing was last found not to pay."""
+        self._notices: tuple[str, ...] = ()
+        """What the owner is to hear of the prefix that was built last."""
         self._now = ("", "")
         """Turn and the time it is told."""
 
@@ -120,6 +130,9 @@ class SessionContext:
         events: list[AnyEvent] = []
         if prefix := self._renewed_prefix(state):
             events.append(prefix)
+            events += [
+                NoticeAdded(text=text, audience="user", level="warning") for text in self._notices
+            ]
         if clearing := self._clearing():
             events.append(clearing)
         return events
@@ -184,13 +197,14 @@ class SessionContext:
             why = f"changed: {', '.join(changed)}"
         prefix = sealed(parts)
         artifact = self._artifacts.put(_encode(prefix), "json")
-        self._built = prefix
+        self._built, self._notices = prefix, parts.notices
         return PrefixSet(
             digest=prefix.digest,
             artifact=artifact,
             why=why,
             sources=(*parts.stable, *parts.frozen),
             tokens=int(weigh_prefix(prefix) / BYTES_PER_TOKEN),
+            label=parts.label,
         )
 
     def _why_rebuild(self, state: State) -> str:
@@ -244,12 +258,14 @@ class SessionContext:
 
         return plan(f, budget).pays
 
-    async def compact(self, state: State, model: Model, request: RequestId) -> AnyEvent:
+    async def compact(
+        self, state: State, model: Model, request: RequestId, *, max_output: int | None = None
+    ) -> AnyEvent:
         from .compaction import Compaction
 
         forced = state.compaction_due or (state.turn is not None and state.turn.overflowed)
         return await Compaction(
-            self._folded, self.budget, self._prefix_or_empty(), self._images
+            self._folded, self.budget, self._prefix_or_empty(), self._images, max_output
         ).run(model, request, forced=forced, focus=state.compaction_focus)
 
     def _prefix_or_empty(self) -> Prefix:

@@ -45,6 +45,7 @@ def fit(result: ToolResult, size: int, seq: int) -> ToolResult:
         parts=(Text(text=text), *images),
         data=result.data,
         artifact=result.artifact,
+        label=result.label,
     )
 
 
@@ -59,7 +60,9 @@ def cleared(result: ToolResult, artifact: ArtifactId | None, seq: int) -> ToolRe
     """What stays of an old result."""
     size = len(result.text)
     text = f"[cleared to save room; {size:,} characters; {whole(artifact, seq)}]"
-    return ToolResult(status=result.status, parts=(Text(text=text),), artifact=artifact)
+    return ToolResult(
+        status=result.status, parts=(Text(text=text),), artifact=artifact, label=result.label
+    )
 
 
 def summary_text(summary: str, spilled: Sequence[ArtifactId], messages: int) -> str:

@@ -1,115 +1,53 @@
-"""The gate: every tool call passes here, and only what it permits can be run."""
+"""The gate: every tool call passes here, and only what it permits can be run.
+
+A call is weighed by what no rule can change (places), by the owner's rules (policy), by where its data
+comes from and goes to (flow), and by whether it goes round in circles (loops). A no from any of them is a
+no. Questions from policy and flow are put together.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import msgspec
 
 from perdure.kernel.errors import ConfigError
 from perdure.kernel.events import (
-    AnyDelta,
     ApprovalDecided,
     ApprovalId,
     ApprovalRequested,
+    Record,
     SessionId,
     Text,
     ToolCall,
     ToolResult,
     ToolStarted,
 )
-from perdure.kernel.ports import Allow, Ask, Emit, Ids, Refuse, Verdict
+from perdure.kernel.labels import UNKNOWN, Label
+from perdure.kernel.ports import Allow, Ask, Clock, Emit, Ids, Refuse, Verdict
 
-from .places import Places, Zone, in_git
-from .policy import Policy, PolicyFiles, parse_rule
-from .rules import Rule, covering
+from .asking import lasting, question
+from .binding import Binding, bind, content_of
+from .flow import Finding, Flow
+from .origins import Origins
+from .permits import Case, Permit, permit
+from .places import Places, in_git
+from .policy import Policy, PolicyFiles
+from .query import Decision, Query
+from .reading import parse_rule
+from .refusing import broken, denied, refuse
+from .rules import Rule
+from .seams import Bench, Loops, Prepared
+from .targets import files_of, hosts_of, recipients_of
 
-PREVIEW_CHARS = 20_000
-_DIGEST_CHARS = 16
-
-_encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-class Touch(Protocol):
-    """A resolved path that a call reads or writes."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def write(self) -> bool: ...
-
-
-_Zones = Sequence[tuple[Touch, Zone]]
-
-
-class Prepared(Protocol):
-    """A call whose tool exists and whose arguments fit."""
-
-    @property
-    def call(self) -> ToolCall: ...
-
-    @property
-    def effects(self) -> tuple[str, ...]:
-        """Empty when it only reads."""
-
-    @property
-    def parallel(self) -> bool: ...
-
-    @property
-    def command(self) -> str | None:
-        """The shell command it runs."""
-
-    @property
-    def touches(self) -> Sequence[Touch]: ...
-
-    def preview(self) -> str: ...
-
-    def binding(self) -> bytes:
-        """State outside the arguments that an approval rests on. Blocking."""
-
-    async def run(
-        self, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
-    ) -> ToolResult: ...
-
-
-class Bench(Protocol):
-    """What the gate owns: the only way to a tool."""
-
-    def prepare(self, call: ToolCall) -> Prepared | ToolResult:
-        """A result tells the model why the call cannot run."""
-
-    def recovery(self, tool: str) -> Literal["rerun", "rejoin", "doubt"] | None: ...
-
-    def begun(self, key: str) -> bool:
-        """An earlier attempt under this key has left its trace."""
-
-    def forget(self, key: str) -> None:
-        """The result is on record: that trace may go."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Permit:
-    """Made by the gate alone, good for one run of one call with these very arguments."""
-
-    call: ToolCall
-    started: ToolStarted
-    parallel: bool
-    gate: PolicyGate
-    prepared: Prepared
-    arguments: bytes
-    approved: str
-    """Digest of what the owner approved; empty where no approval was needed."""
-    judged: Policy | None
-    """The policy it was judged by; None for what had begun before and is brought to its end."""
-    grants: Sequence[str]
-    spent: bool = False
+AT_HOME = frozenset(("write", "execute"))
+"""Kinds of sinks whose arguments the preview shows, and that lead nowhere outside by themselves."""
+BINDINGS_KEPT = 64
+"""Open questions of which it is known what they covered, so that a change can be named."""
 
 
 class PolicyGate:
@@ -123,13 +61,26 @@ class PolicyGate:
         *,
         session: SessionId,
         ids: Ids,
+        clock: Clock,
+        flow: Flow,
+        environment: Mapping[str, str],
+        earlier: Callable[[], Iterable[Record]] = tuple,
+        loops: Loops | None = None,
         boot: str = "",
     ) -> None:
-        """`boot`: id of this run of the machine, as the kernel records it in `tool_started`."""
+        """`environment`: what commands see. `earlier`: the session's records from its beginning.
+        `loops`: None where no limit on repetition is wanted. `boot`: id of this run of the machine, as
+        the kernel records it in `tool_started`."""
         self._bench, self._policy, self._places = bench, policy, places
-        self._session, self._ids, self._boot = session, ids, boot
+        self._session, self._ids, self._clock, self._boot = session, ids, clock, boot
+        self._flow, self._loops = flow, loops
+        self._environment = dict(environment)
+        self._origins = Origins(earlier)
         self._finished: list[str] = []
         """Keys of calls with effects that have run to their end."""
+        self._asked: dict[ApprovalId, Binding] = {}
+        self._used: dict[ApprovalId, str] = {}
+        """Approvals by which a call has run, and that call's key."""
 
     async def judge(
         self,
@@ -138,85 +89,129 @@ class PolicyGate:
         key: str,
         decided: ApprovalDecided | None = None,
         grants: Sequence[str] = (),
+        endorsed: Sequence[str] = (),
+        label: Label = UNKNOWN,
     ) -> Verdict:
         # Invariant: the kernel commits the results of what ran before it asks for anything more.
         while self._finished:
             self._bench.forget(self._finished.pop())
-        prepared = self._bench.prepare(call)
-        if isinstance(prepared, ToolResult):
-            return Refuse(prepared)
-        if prepared.effects and self._bench.begun(key):
-            # It was permitted when it began; what is under way must be brought to its one result.
-            return self._permit(prepared, key, "begun before a crash", None)
         try:
-            policy = self._policy.current()
+            prepared = self._bench.prepare(call)
+            if isinstance(prepared, ToolResult):
+                return Refuse(prepared)
+            if prepared.effects and self._bench.begun(key):
+                # It was permitted when it began; what is under way must be brought to its one result.
+                return permit(self, prepared, key, "begun before a crash")
+            return await self._judge(prepared, key, decided, grants, endorsed, label)
         except ConfigError as error:
-            return Refuse(_broken(error))
-        zones = self._zones(prepared)
-        if refusal := self._forbidden(prepared, policy, zones):
+            return Refuse(broken(error))
+        except Exception as error:  # S1: a call that trips the judge up is not let through
+            return refuse(f"This call could not be judged ({type(error).__name__}: {error}).")
+
+    async def _judge(
+        self,
+        prepared: Prepared,
+        key: str,
+        decided: ApprovalDecided | None,
+        grants: Sequence[str],
+        endorsed: Sequence[str],
+        label: Label,
+    ) -> Verdict:
+        policy = self._policy.current()
+        case = Case(
+            prepared=prepared,
+            query=self._query(prepared),
+            grants=tuple(_rules(grants)),
+            label=label,
+            endorsed=tuple(endorsed),
+            finding=self._flow.weigh(prepared, label=label, endorsed=endorsed),
+        )
+        decision = self._weigh(case, policy)
+        if refusal := self._forbidden(case, decision):
             return Refuse(refusal)
+        if self._loops is not None and (why := self._loops.weigh(prepared.call)):
+            return refuse(why)
         if decided is not None and decided.answer == "deny":
             note = f": {decided.note}" if decided.note else "."
-            return _refuse(f"The owner declined this call{note}")
-        if decided is not None:
-            digest = await asyncio.to_thread(self._digest, prepared)
-            if decided.approval.endswith(digest):
-                by = f"approved by {decided.by}" if decided.by else "approved"
-                return self._permit(prepared, key, by, policy, approved=digest)
-            return await self._ask(prepared, "it, or what it works on, changed since the approval")
-        may, why = self._weigh(prepared, policy, zones, grants)
-        if may:
-            return self._permit(prepared, key, why, policy, grants=grants)
-        return await self._ask(prepared, why)
+            return refuse(f"The owner declined this call{note}")
+        if decided is not None and decided.scope != "data":
+            return await self._approved(case, policy, key, decided)
+        why = self._doubt(case, policy, decision)
+        if not why:
+            return permit(self, prepared, key, decision.reason, case=case, judged=policy)
+        if policy.mode in ("plan", "restrict"):
+            return refuse(f"Mode {policy.mode}: nothing is asked, and {why}.")
+        return await self._ask(case, policy, why)
 
-    def _weigh(
-        self, prepared: Prepared, policy: Policy, zones: _Zones, grants: Sequence[str]
-    ) -> tuple[bool, str]:
-        """May a call that is not forbidden run without a question? And what allows it, or why not."""
-        for rule in policy.allow:
-            if self._allows(rule, prepared):
-                return True, f"rule {rule} at {rule.where}"
-        for grant in grants:
-            if self._granted(grant, prepared):
-                return True, f"granted for this session: {grant}"
-        reason = self._doubtful(prepared, policy) or self._reason(prepared, policy, zones)
-        return (False, reason) if reason else (True, f"mode {policy.mode}")
+    async def _approved(
+        self, case: Case, policy: Policy, key: str, decided: ApprovalDecided
+    ) -> Verdict:
+        """The owner allowed a call: was it this one, as it is now?"""
+        if self._used.get(decided.approval, key) != key:
+            return await self._ask(case, policy, "the approval was used before")
+        binding = await asyncio.to_thread(self._bind, case)
+        if decided.approval.endswith(binding.digest):
+            by = f"approved by {decided.by}" if decided.by else "approved"
+            return permit(
+                self,
+                case.prepared,
+                key,
+                by,
+                case=case,
+                judged=policy,
+                approval=decided.approval,
+                approved=binding.digest,
+            )
+        before = self._asked.pop(decided.approval, None)
+        what = before and binding.changes(before)
+        why = "it, or what it works on, changed since the approval"
+        return await self._ask(case, policy, f"{why}: {what}" if what else why)
+
+    def feed(self, record: Record) -> None:
+        self._origins.feed(record)
+        self._flow.feed(record)
+        if self._loops is not None:
+            self._loops.feed(record)
 
     async def run(self, permit: Allow, emit: Emit, *, resumed: bool) -> ToolResult:
-        if not isinstance(permit, Permit) or permit.gate is not self or permit.spent:
-            return _denied("There is no permit for this call.")
-        if _encode(permit.call.arguments) != permit.arguments:
-            return _denied("The arguments changed after the call was permitted.")
-        permit.spent = True
+        if not isinstance(permit, Permit):
+            return denied("There is no permit for this call.")
+        if void := permit.spend(self):
+            return denied(void)
         key = permit.started.key
         if changed := self._changed(permit):
             return changed
-        if permit.approved and not self._bench.begun(key):
-            digest = await asyncio.to_thread(self._digest, permit.prepared)
-            if digest != permit.approved:
-                return _denied("What it works on changed after the approval; ask for it again.")
+        if permit.approved and permit.case is not None and not self._bench.begun(key):
+            binding = await asyncio.to_thread(self._bind, permit.case)
+            if binding.digest != permit.approved:
+                return denied("What it works on changed after the approval; ask for it again.")
+        if permit.approval:
+            self._used[permit.approval] = key
         result = await permit.prepared.run(key=key, emit=emit, resumed=resumed)
         if permit.prepared.effects:
             self._finished.append(key)
+        if self._loops is not None and (note := self._loops.ran(permit.call, result)):
+            parts = (*result.parts, Text(text=f"\n[{note}]"))
+            result = msgspec.structs.replace(result, parts=parts)
         return result
 
     def _changed(self, permit: Permit) -> ToolResult | None:
         """Why the policy as it is by now does not let a permitted call run."""
-        if permit.judged is None:
+        case = permit.case
+        if case is None:
             return None
         try:
             policy = self._policy.current()
         except ConfigError as error:
-            return _broken(error)
+            return broken(error)
         if policy is permit.judged:
             return None
-        prepared = permit.prepared
-        zones = self._zones(prepared)
-        if refusal := self._forbidden(prepared, policy, zones):
+        decision = self._weigh(case, policy)
+        if refusal := self._forbidden(case, decision):
             return refusal
-        if permit.approved or self._weigh(prepared, policy, zones, permit.grants)[0]:
+        if permit.approved or not self._doubt(case, policy, decision):
             return None
-        return _denied("The owner's policy changed before this ran; ask for it again.")
+        return denied("The owner's policy changed before this ran; ask for it again.")
 
     def recovery(self, started: ToolStarted) -> Literal["rerun", "rejoin", "doubt"]:
         if not started.effects:
@@ -229,150 +224,146 @@ class PolicyGate:
             return "rejoin" if same or self._bench.begun(started.key) else "doubt"
         return how or "doubt"
 
-    def _permit(
-        self,
-        prepared: Prepared,
-        key: str,
-        why: str,
-        judged: Policy | None,
-        *,
-        approved: str = "",
-        grants: Sequence[str] = (),
-    ) -> Permit:
-        call = prepared.call
-        return Permit(
-            call=call,
-            started=ToolStarted(
-                call=call.id, tool=call.name, effects=prepared.effects, key=key, permit=why
-            ),
-            parallel=prepared.parallel,
-            gate=self,
-            prepared=prepared,
-            arguments=_encode(call.arguments),
-            approved=approved,
-            judged=judged,
-            grants=tuple(grants),
-        )
+    def looked_at(self, call: ToolCall) -> tuple[Query, Decision] | None:
+        """A call as the owner's rules see it, and what each of them says of it. None: it cannot be made.
+        Raises ConfigError. Blocking."""
+        prepared = self._bench.prepare(call)
+        if isinstance(prepared, ToolResult):
+            return None
+        query = self._query(prepared)
+        return query, self._policy.current().weigh(query, full=True)
 
-    async def _ask(self, prepared: Prepared, reason: str) -> Ask:
-        call = prepared.call
-        preview, digest = await asyncio.to_thread(
-            lambda: (prepared.preview(), self._digest(prepared))
-        )
-        if len(preview) > PREVIEW_CHARS:
-            left = len(preview) - PREVIEW_CHARS
-            preview = f"{preview[:PREVIEW_CHARS]}\n[… {left:,} more characters]"
-        paths = [t.path for t in prepared.touches]
-        narrow = any(t.write and in_git(t.path) for t in prepared.touches)
-        rule = str(covering(call.name, prepared.command, paths, self._places.home, narrow=narrow))
-        return Ask(
-            ApprovalRequested(
-                # Ends in the digest, so that the answer carries what it was given for.
-                approval=ApprovalId(f"{self._ids.new('a')}{digest}"),
-                call=call.id,
-                tool=call.name,
-                arguments=call.arguments,
-                reason=reason,
-                preview=_storable(preview),
-                offers=("once", "session", "always"),
-                rule=_storable(rule),
-            )
-        )
+    # Weighing -------------------------------------------------------------------------------------
 
-    def _digest(self, prepared: Prepared) -> str:
-        """Of all that an approval covers: tool, arguments, resolved paths, directory, file contents."""
+    def _query(self, prepared: Prepared) -> Query:
         call = prepared.call
-        paths = [os.fsencode(t.path) for t in prepared.touches]
-        parts = [
-            self._session.encode(),
-            call.name.encode("utf-8", "replace"),
-            _encode(call.arguments),
-            os.fsencode(self._places.home),
-            *paths,
-            prepared.binding(),
-        ]
-        digest = hashlib.blake2b(digest_size=_DIGEST_CHARS // 2)
-        for part in parts:
-            digest.update(len(part).to_bytes(8, "big") + part)
-        return digest.hexdigest()
+        query = Query(
+            tool=call.name,
+            arguments={**prepared.defaults, **call.arguments},
+            effects=prepared.effects,
+            command=prepared.command,
+            touches=prepared.touches,
+            hosts=hosts_of(prepared),
+            recipients=recipients_of(prepared),
+            undeclared=prepared.sink is not None and not prepared.declared,
+            origin=self._origins.now(),
+            workdir=self._places.home,
+            workspace=self._places.root,
+            search=self._environment.get("PATH"),
+            content=lambda: content_of(prepared, query.parsed),
+        )
+        return query
 
-    def _forbidden(self, prepared: Prepared, policy: Policy, zones: _Zones) -> ToolResult | None:
+    def _weigh(self, case: Case, policy: Policy) -> Decision:
+        decision = policy.weigh(case.query, case.grants)
+        hooks = any(t.write and in_git(t.path) for t in case.prepared.touches)
+        if hooks and decision.effect == "allow" and policy.mode != "dangerous":
+            # What git would run later needs a rule that means it.
+            meant = replace(policy, allow=tuple(r for r in policy.allow if ".git" in r.path))
+            return meant.weigh(case.query, [r for r in case.grants if ".git" in r.path])
+        return decision
+
+    def _forbidden(self, case: Case, decision: Decision) -> ToolResult | None:
         """What no approval can allow."""
-        for touch, zone in zones:
+        touched = [(t.path, t.write) for t in case.prepared.touches]
+        for path, write in (*touched, *files_of(case.query.parsed)):
+            zone = self._places.zone(path, write=write)
             if zone == "secret":
-                return _denied(f"{touch.path} holds secrets of the runtime; no tool may touch it.")
-            if zone == "control" and touch.write:
-                return _denied(
-                    f"{touch.path} belongs to the runtime and decides what agents may do; tools cannot "
+                return denied(f"{path} holds secrets of the runtime; no tool may touch it.")
+            if zone == "control" and write:
+                return denied(
+                    f"{path} belongs to the runtime and decides what agents may do; tools cannot "
                     "write it. Ask the owner to change it."
                 )
-        for rule in policy.deny:
-            if self._denies(rule, prepared):
-                return _denied(
-                    f"The owner's policy denies this: {rule} at {rule.where}. "
-                    "Do not try to get around it; say what you need instead."
-                )
+        if decision.effect == "deny":
+            return denied(
+                f"The owner's policy denies this: {decision.reason}. "
+                "Do not try to get around it; say what you need instead."
+            )
+        if case.finding.verdict == "deny":
+            return denied(f"This is not allowed: {case.finding.reason}.")
         return None
 
-    def _zones(self, prepared: Prepared) -> _Zones:
-        return [(t, self._places.zone(t.path, write=t.write)) for t in prepared.touches]
+    def _doubt(self, case: Case, policy: Policy, decision: Decision) -> str:
+        """Why the owner must be asked about what is not forbidden; empty: no need to."""
+        reasons = []
+        if decision.effect == "ask":
+            reasons.append(decision.reason)
+        elif decision.effect == "none":
+            reasons.append(self._unruled(case.prepared, policy))
+        # A rule that allows a tool says nothing about where this data may go.
+        asks = case.finding.verdict == "ask" and policy.mode != "dangerous"
+        if asks and not _vouches(decision.rule, case):
+            reasons.append(case.finding.reason)
+        return "; ".join(filter(None, reasons))
 
-    def _denies(self, rule: Rule, prepared: Prepared) -> bool | None:
-        paths = [t.path for t in prepared.touches]
-        places = self._places
-        return rule.denies(
-            prepared.call.name, prepared.command, paths, places.home, workspace=places.root
-        )
-
-    def _doubtful(self, prepared: Prepared, policy: Policy) -> str:
-        """A deny rule may cover this, and the text does not tell."""
-        for rule in policy.deny:
-            if self._denies(rule, prepared) is None:
-                return f"it cannot be told whether the rule {rule} at {rule.where} denies it"
-        return ""
-
-    def _allows(self, rule: Rule, prepared: Prepared) -> bool:
-        paths = [t.path for t in prepared.touches]
-        if not rule.allows(prepared.call.name, prepared.command, paths, self._places.home):
-            return False
-        # What git would run later needs a rule that means it.
-        return ".git" in rule.path or not any(t.write and in_git(t.path) for t in prepared.touches)
-
-    def _granted(self, grant: str, prepared: Prepared) -> bool:
-        try:
-            return self._allows(parse_rule(grant), prepared)
-        except ConfigError:
-            return False
-
-    def _reason(self, prepared: Prepared, policy: Policy, zones: _Zones) -> str:
-        """Why the owner must be asked; empty: no need to."""
-        for touch, zone in zones:
+    def _unruled(self, prepared: Prepared, policy: Policy) -> str:
+        """Why a call that no rule speaks of must be asked about."""
+        for touch in prepared.touches:
             if touch.write and in_git(touch.path):
                 return f"it writes {touch.path}, from which git runs programs"
-            if zone != "inside":
+            if (zone := self._places.zone(touch.path, write=touch.write)) != "inside":
                 verb = "writes" if touch.write else "reads"
                 what = "belongs to the runtime" if zone == "control" else "is outside the workspace"
                 return f"it {verb} {touch.path}, which {what}"
         if not prepared.effects:
             return ""
-        if policy.mode == "ask":
-            if prepared.command is not None:
-                return "it runs a command"
-            return f"it has effects: {', '.join(e for e in prepared.effects if e != 'reads')}"
-        return "it spends" if "spends" in prepared.effects else ""
+        if policy.mode == "auto":
+            return "it spends" if "spends" in prepared.effects else ""
+        if prepared.command is not None:
+            return "it runs a command"
+        return f"it has effects: {', '.join(e for e in prepared.effects if e != 'reads')}"
+
+    # Asking ---------------------------------------------------------------------------------------
+
+    async def _ask(self, case: Case, policy: Policy, reason: str) -> Ask:
+        finding, sink = case.finding, case.prepared.sink
+        if sink is not None and sink.kind not in AT_HOME:
+            # Whatever it is asked for: where data would go, and who said so.
+            finding = self._flow.describe(case.prepared, label=case.label, endorsed=case.endorsed)
+        return Ask(await asyncio.to_thread(self._question, case, finding, policy, reason))
+
+    def _question(
+        self, case: Case, finding: Finding, policy: Policy, reason: str
+    ) -> ApprovalRequested:
+        """Blocking: it reads what the call works on."""
+        prepared, binding = case.prepared, self._bind(case)
+        request = question(
+            prepared,
+            finding,
+            binding,
+            reason=reason,
+            rule=lasting(prepared, case.query),
+            label=case.label,
+            expires=self._clock.now() + policy.expire,
+            ids=self._ids,
+        )
+        if len(self._asked) >= BINDINGS_KEPT:
+            del self._asked[next(iter(self._asked))]
+        self._asked[request.approval] = binding
+        return request
+
+    def _bind(self, case: Case) -> Binding:
+        return bind(
+            self._session, case.prepared, case.query.parsed, self._places.home, self._environment
+        )
 
 
-def _refuse(text: str) -> Refuse:
-    return Refuse(_denied(text))
+def _rules(grants: Sequence[str]) -> Iterator[Rule]:
+    for grant in grants:
+        with contextlib.suppress(ConfigError):
+            yield parse_rule(grant)
 
 
-def _broken(error: ConfigError) -> ToolResult:
-    return _denied(f"Nothing may run until the owner has repaired the policy: {error}")
-
-
-def _denied(text: str) -> ToolResult:
-    return ToolResult(status="denied", parts=(Text(text=_storable(text)),))
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _vouches(rule: Rule | None, case: Case) -> bool:
+    """Does the rule that allows a call name to the letter what flow asks about? A command only if the rule
+    names all of it and it runs no code that the line does not show: that could have changed meanwhile."""
+    values, parsed = case.finding.endorses, case.query.parsed
+    if rule is None or not values:
+        return False
+    if parsed is not None:
+        shown = parsed.understood and not any(c.executes for c in parsed.commands)
+        return bool(rule.exactly and rule.content) and shown
+    named = {*rule.host, *rule.recipient, rule.path}
+    named.update(glob for _, bound in rule.arguments for glob in bound.globs)
+    return all(value in named and not set(value) & set("*?[") for value in values)

@@ -1,24 +1,49 @@
-"""One rule of a policy, and what it matches.
+"""One rule of a policy, as it is written and as it is shown.
 
-A rule is written as a mapping, and as one line wherever it is shown or granted:
+A rule is a mapping, and one line wherever it is shown or granted. All that it names must fit:
 
-    {tool: bash, command: 'git status*'}     wildcards; one plain command only
+    {tool: bash, command: 'git status*'}     wildcards, over each command of a line
     {tool: bash, exactly: 'make && make install'}
     {tool: edit, path: 'docs/**'}            relative to the working directory; `**` crosses folders
-    {tool: read}
+    {tool: transfer, arguments: {amount: {max: 50}, currency: [EUR, CHF]}}
+    {tool: http_request, host: ['api.example.com', '*.example.org'], origin: [interactive]}
+
+What a rule fits is told in `matching`.
 """
 
 from __future__ import annotations
 
-import fnmatch
-import functools
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .shell import boundable, commands_of, plain_words
+from .patterns import literal
+
+if TYPE_CHECKING:
+    from .query import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What an argument must be."""
+
+    globs: tuple[str, ...] = ()
+    """One of these fits it, and each element of a list."""
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.globs:
+            return _listed(self.globs)
+        parts = [
+            f"{n}: {_number(v)}"
+            for n, v in (("min", self.low), ("max", self.high))
+            if v is not None
+        ]
+        return "{" + ", ".join(parts) + "}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +53,23 @@ class Rule:
     command: str = ""
     exactly: str = ""
     path: str = ""
+    arguments: tuple[tuple[str, Bound], ...] = ()
+    """By name; a dot leads into an object."""
+    host: tuple[str, ...] = ()
+    recipient: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
+    content: str = ""
+    """Digest of the files that the command runs: it holds for these only."""
+    provider: str = ""
+    """Who must bring the tool, with wildcards: `mcp:github`. Only in rules read from Duragent's form."""
+    anywhere: str = ""
+    """Pattern of a Duragent rule that is found anywhere in a command or tool's name. Deny rules only."""
     where: str = ""
     """File and line it stands in; empty for a session's grant."""
 
     def __str__(self) -> str:
+        if self.anywhere or self.provider:
+            return _quoted(f"{self.provider or self.tool}:{self.anywhere or self.tool}")
         parts = [f"tool: {_quoted(self.tool)}"]
         for name, value in (
             ("command", self.command),
@@ -40,23 +78,37 @@ class Rule:
         ):
             if value:
                 parts.append(f"{name}: {_quoted(value)}")
+        if self.arguments:
+            inner = ", ".join(f"{_quoted(name)}: {bound}" for name, bound in self.arguments)
+            parts.append("arguments: {" + inner + "}")
+        for name, values in (
+            ("host", self.host),
+            ("recipient", self.recipient),
+            ("origin", self.origin),
+        ):
+            if values:
+                parts.append(f"{name}: {_listed(values)}")
+        if self.content:
+            parts.append(f"content: {_quoted(self.content)}")
         return "{" + ", ".join(parts) + "}"
 
+    @property
+    def values(self) -> frozenset[str]:
+        """Everything it names to the letter about data: what a call has that such a rule fits, the owner
+        named himself."""
+        named = {*self.host, *self.recipient, self.path}
+        for _, bound in self.arguments:
+            named.update(bound.globs)
+        return frozenset(v for v in named if v and not re.search(r"[*?\[]", v))
+
     def allows(self, tool: str, command: str | None, paths: Sequence[Path], workdir: Path) -> bool:
-        """Every part of the call is covered by this rule."""
-        if not _glob(self.tool, tool):
-            return False
-        if self.exactly and command != self.exactly:
-            return False
-        if self.command:
-            words = plain_words(command) if command is not None else None
-            if words is None or not _glob(self.command, " ".join((command or "").split())):
-                return False
-            if any(c in self.command for c in "*?[") and not boundable(words):
-                return False
-        if self.path:
-            return bool(paths) and all(_path(self.path, p, workdir) for p in paths)
-        return True
+        """It covers a whole call by itself. For callers that have no query."""
+        from .matching import covers
+        from .query import Query
+
+        query = Query(tool=tool, workdir=workdir, workspace=workdir, command=command,
+                      touches=[_Touched(p) for p in paths])  # fmt: skip
+        return covers(self, query)
 
     def denies(
         self,
@@ -67,43 +119,19 @@ class Rule:
         *,
         workspace: Path | None = None,
     ) -> bool | None:
-        """Some part of the call is covered by this rule. None: it cannot be told. A relative path is held
-        against both folders: which of them its author had in mind must not matter."""
-        # What bash must not run, no other tool that runs commands may run either.
-        runs = command is not None and bool(self.command or self.exactly)
-        if not _glob(self.tool, tool) and not (runs and _glob(self.tool, "bash")):
-            return False
-        if self.exactly and command != self.exactly:
-            return False
-        folders = {workdir, workspace or workdir}
-        if self.path and not any(_path(self.path, p, f) for p in paths for f in folders):
-            return False
-        if self.command:
-            if command is None:
-                return False
-            if _glob(self.command, command) or _glob(self.command, command.strip()):
-                return True
-            return self._denies_part(command)
-        return True
+        """Some part of the call is covered by this rule. None: it cannot be told."""
+        from .matching import catches
+        from .query import Query
 
-    def _denies_part(self, command: str) -> bool | None:
-        parts = commands_of(command)
-        if parts is None:
-            return None
-        program = self.command.split(" ", 1)[0]
-        named = not any(c in program for c in "*?[")
-        unsure = False
-        for part in parts:
-            if any(_glob(self.command, form) for form in part.forms):
-                return True
-            if part.risky or any(_glob(self.command, form) for form in part.maybe):
-                unsure = True
-            # An argument that is a pattern matters only to a rule about this very program.
-            if part.vague and not (
-                named and all(f.split(" ", 1)[0] != program for f in (*part.forms, *part.maybe))
-            ):
-                unsure = True
-        return None if unsure else False
+        query = Query(tool=tool, workdir=workdir, workspace=workspace or workdir, command=command,
+                      touches=[_Touched(p) for p in paths])  # fmt: skip
+        return {"yes": True, "no": False, "maybe": None}[catches(self, query)[0]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    path: Path
+    write: bool = True
 
 
 def covering(
@@ -113,22 +141,33 @@ def covering(
     workdir: Path,
     *,
     narrow: bool = False,
+    content: str = "",
 ) -> Rule:
     """The narrowest rule worth storing that allows a call like this one again. `narrow`: it is about
-    these very files, not their folder."""
+    these very files, not their folder. `content`: of the files that the command runs."""
     if command is not None:
-        return Rule(tool=_literal(tool), exactly=command)
+        return Rule(tool=literal(tool), exactly=command, content=content)
     if paths:
         if not narrow and all(path.is_relative_to(workdir) for path in paths):
-            return Rule(tool=_literal(tool), path=f"{_literal(os.fspath(workdir))}/**")
+            return Rule(tool=literal(tool), path=f"{literal(fspath(workdir))}/**")
         if len(paths) == 1:
-            return Rule(tool=_literal(tool), path=_literal(os.fspath(paths[0])))
-    return Rule(tool=_literal(tool))
+            return Rule(tool=literal(tool), path=literal(fspath(paths[0])))
+    return Rule(tool=literal(tool))
+
+
+def _listed(values: Sequence[str]) -> str:
+    if len(values) == 1:
+        return _quoted(values[0])
+    return "[" + ", ".join(map(_quoted, values)) + "]"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _quoted(text: str) -> str:
     """As YAML, on one line."""
-    if re.fullmatch(r"[A-Za-z_][\w.-]*", text) and text.lower() not in (
+    if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.A) and text.lower() not in (
         "true", "false", "yes", "no", "on", "off", "null", "y", "n",
     ):  # fmt: skip
         return text
@@ -142,70 +181,3 @@ def _quoted(text: str) -> str:
 def _escape(char: str) -> str:
     known = {"\n": "\\n", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
     return known.get(char) or f"\\U{ord(char):08x}"
-
-
-def _literal(text: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", text)
-
-
-def _glob(pattern: str, text: str) -> bool:
-    return pattern == "*" or pattern == text or _text_pattern(pattern).match(text) is not None
-
-
-@functools.lru_cache(1024)
-def _text_pattern(pattern: str) -> re.Pattern[str]:
-    # A wildcard at the end of a word pattern also stands for no further words: `git status *`.
-    if pattern.endswith(" *"):
-        return re.compile(f"(?:{fnmatch.translate(pattern)}|{fnmatch.translate(pattern[:-2])})")
-    return re.compile(fnmatch.translate(pattern))
-
-
-def check_path_pattern(pattern: str) -> None:
-    """Raises ValueError for a pattern that can match nothing sensible."""
-    try:
-        _path_pattern(pattern, "/")
-    except re.error as error:
-        raise ValueError(str(error)) from None
-
-
-def _path(pattern: str, path: Path, workdir: Path) -> bool:
-    return _path_pattern(pattern, os.fspath(workdir)).match(os.fspath(path)) is not None
-
-
-@functools.lru_cache(1024)
-def _path_pattern(pattern: str, workdir: str) -> re.Pattern[str]:
-    """`*` and `?` stay within one folder, `**` does not; a folder's name stands for all in it."""
-    if pattern.startswith("~"):
-        pattern = os.path.expanduser(pattern)  # noqa: PTH111
-    if not pattern.startswith("/"):
-        prefix = re.escape(workdir.rstrip("/") + "/")
-        pattern = pattern.removeprefix("./")
-    else:
-        prefix = ""
-    out, i = [prefix], 0
-    while i < len(pattern):
-        if pattern.startswith("**/", i):
-            out.append("(?:[^/]+/)*")
-            i += 3
-        elif pattern.startswith("/**", i) and i + 3 == len(pattern):
-            out.append("(?:/.*)?")
-            i += 3
-        elif pattern.startswith("**", i):
-            out.append(".*")
-            i += 2
-        elif pattern[i] == "*":
-            out.append("[^/]*")
-            i += 1
-        elif pattern[i] == "?":
-            out.append("[^/]")
-            i += 1
-        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
-            body = re.sub(r"([\\\[&~|])", r"\\\1", pattern[i + 1 : end])
-            out.append(f"[{'^' + body[1:] if body[0] == '!' else body}]")
-            i = end + 1
-        else:
-            out.append(re.escape(pattern[i]))
-            i += 1
-    if pattern.endswith("/"):
-        out.append(".*")
-    return re.compile("".join(out) + r"\Z", re.DOTALL)

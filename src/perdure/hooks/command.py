@@ -70,18 +70,30 @@ async def run_command(
     told = msgspec.json.encode(_Told(point=hook.on, session=session, value=value)) + b"\n"
     loop = asyncio.get_running_loop()
     talk = _Talk(loop)
-    try:
-        transport, _ = await loop.subprocess_shell(
+    starting = asyncio.ensure_future(
+        loop.subprocess_shell(
             lambda: talk,
             hook.command,
             cwd=cwd,
             env=_environment(hook.on, session),
             start_new_session=True,
         )
+    )
+    cancelled = False
+    try:
+        # Cancelled in the middle of a start, asyncio kills the shell alone and waits for its children.
+        await asyncio.wait((starting,))
+    except asyncio.CancelledError:
+        cancelled = True
+        await asyncio.wait((starting,))
+    try:
+        transport, _ = starting.result()
     except OSError as error:
         raise HookFailed(f"cannot be started: {error.strerror}") from None
     group = transport.get_pid()
     try:
+        if cancelled:
+            raise asyncio.CancelledError
         async with asyncio.timeout(hook.timeout):
             talk.tell(transport, told)
             await talk.exited

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from .desk import Desk, shown, told
 from .events import CallId, ResultStatus, ToolCall, ToolFinished, ToolResult, ToolStarted
+from .labels import UNKNOWN
 from .ports import Allow, Ask, Refuse
 from .prompt import CallResult
 from .state import Call
@@ -60,6 +63,10 @@ class Acting:
             over = [c for c in calls if c.call.id not in allowed and not c.finished]
             text = f"Not run: one reply may hold {CALLS_PER_REPLY} calls. Make it again if needed."
             self.close(over, "skipped", text)
+        if state.turn is not None and (most := state.turn.limits.calls) is not None:
+            new = [c for c in calls if c.started is None and not c.finished]
+            over = new[max(0, most - state.turn.calls) :]
+            self.close(over, "skipped", f"Not run: this turn may make {most} tool calls.")
 
     def close(self, calls: Sequence[Call], status: ResultStatus, why: str) -> None:
         """Give each its result without running it."""
@@ -87,7 +94,12 @@ class Acting:
         self._calls[id_] = wanted
         state = desk.journal.state
         verdict = await desk.gate.judge(
-            wanted, key=self._key(id_), decided=call.decided, grants=state.grants
+            wanted,
+            key=self._key(id_),
+            decided=call.decided,
+            grants=state.grants,
+            endorsed=state.endorsed,
+            label=state.label,
         )
         if isinstance(verdict, Ask):
             desk.journal.append(verdict.request)
@@ -106,12 +118,12 @@ class Acting:
     async def _run(self, batch: Sequence[tuple[Allow, bool]]) -> None:
         desk = self._desk
         events = [self._intent(permit) for permit, resumed in batch if not resumed]
-        effects = any(event.effects for event in events)
+        lasting = any(p.started.effects or p.marks for p, resumed in batch if not resumed)
         if any("writes" in event.effects for event in events):
             await self._checkpoint()
         if events:
             desk.journal.append(*events)
-        if effects:
+        if lasting:
             await desk.journal.commit()  # D2: intent before effect
         with desk.interruption.allowed():
             tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
@@ -180,7 +192,12 @@ class Acting:
         desk.record(outcome.acts)
         if outcome.block:
             return told("denied", f"A hook withheld the result: {outcome.block}")
-        return outcome.value.result
+        # Hooks cannot wash what they have seen.
+        rewritten, label = outcome.value.result, result.label or UNKNOWN
+        label = label.join(rewritten.label) if rewritten.label else label
+        return msgspec.structs.replace(
+            rewritten, label=label, usage=result.usage, cost_usd=result.cost_usd
+        )
 
     def _finish(self, call: ToolCall, result: ToolResult, began: float | None = None) -> None:
         desk = self._desk

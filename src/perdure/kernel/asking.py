@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
 
-from . import retry
+from . import limits, retry
 from .desk import Desk, Interrupted, Setup
 from .errors import ModelError, PerdureError, StorageError
 from .events import (
@@ -15,22 +16,29 @@ from .events import (
     AssistantPart,
     CallId,
     CompactionFailed,
+    ContextCompacted,
     ModelFailed,
     ModelInterrupted,
     ModelRequested,
     ModelResponded,
+    NoticeAdded,
     RequestId,
     TextDelta,
     ToolCall,
     Usage,
 )
-from .ports import Emit, Model
+from .ports import Emit, Model, Reservation
 from .prompt import Prompt, Reply
+
+CHARS_PER_TOKEN = 3
+"""On the safe side, for an answer that was cut off."""
 
 
 class Asking:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._spent: dict[RequestId, tuple[Usage, float | None, int]] = {}
+        """What calls cost that are not settled yet."""
         self.setup: Setup | None = None
         """The present turn's; asked for again after a restart in the middle of one."""
 
@@ -59,6 +67,21 @@ class Asking:
             await self.compact()
             return
         prompt = desk.context.prompt(journal.state, tools=tools)
+        request = RequestId(desk.ids.new("r"))
+        room = await self._reserve(request, model, prompt.tokens, last=not tools)
+        if room is None:
+            return
+        try:
+            if room.max_output is not None:
+                prompt = dataclasses.replace(prompt, max_output=room.max_output)
+            await self._ask(model, prompt, request)
+        finally:  # also when a stop or the disk ends it: what was reserved is free again
+            await self._settle(request)
+
+    async def _ask(self, model: Model, prompt: Prompt, request: RequestId) -> None:
+        desk, journal = self._desk, self._desk.journal
+        turn = journal.state.turn
+        assert turn is not None
         if desk.hooks.wants("before_model"):
             outcome = await desk.interruptible(desk.hooks.fire("before_model", prompt))
             desk.record(outcome.acts)
@@ -66,7 +89,6 @@ class Asking:
                 await self._refused(f"A hook blocked the model call: {outcome.block}", model.name)
                 return
             prompt = outcome.value
-        request = RequestId(desk.ids.new("r"))
         journal.append(
             ModelRequested(
                 request=request,
@@ -85,17 +107,63 @@ class Asking:
             await journal.commit()
         await self._attempt(model, prompt, request)
 
+    async def _reserve(
+        self, request: RequestId, model: Model, tokens: int, *, last: bool
+    ) -> Reservation | None:
+        """Room in the budgets for a call; None, with the reason on record, where there is none."""
+        desk, budgets = self._desk, self._desk.budgets
+        if budgets is None:
+            return Reservation()
+        state = desk.journal.state
+        try:
+            room = await budgets.reserve(state, request, model=model.name, tokens=tokens, last=last)
+        except StorageError:
+            raise  # as for the log: the session goes on when the disk does
+        except PerdureError as error:
+            await self._refused(f"Nothing can be spent: {error}", model.name)
+            return None
+        try:
+            for text in room.notices:
+                desk.tell_owner(text, level="warning")
+        except StorageError:
+            await self._settle(request)
+            raise
+        if room.limit is None:
+            return room
+        if last or state.turn is None or not state.turn.rounds:
+            await self._refused(f"{limits.told(room.limit)} Nothing was asked.", model.name)
+        else:
+            notice = NoticeAdded(text=limits.sum_up(room.limit), level="warning")
+            desk.journal.append(room.limit, notice)
+        return None
+
+    def _cut(self, request: RequestId, prompt: Prompt, text: str) -> None:
+        """A stream that broke off was paid for, though nobody says how much: an estimate."""
+        usage = Usage(input=prompt.tokens, output=len(text) // CHARS_PER_TOKEN)
+        self._spent[request] = usage, None, 0
+
+    async def _settle(self, request: RequestId) -> None:
+        """What the call came to, by what is on record of it."""
+        if self._desk.budgets is not None:
+            usage, cost, calls = self._spent.pop(request, (Usage(), None, 0))
+            await self._desk.budgets.settle(request, usage, cost, calls=calls)
+
     async def _attempt(self, model: Model, prompt: Prompt, request: RequestId) -> None:
         desk = self._desk
         began, heard = desk.clock.monotonic(), _Heard(desk.emit)
         try:
             reply = await desk.interruptible(model.call(prompt, request, heard))
         except Interrupted:
+            self._cut(request, prompt, heard.text)
             desk.journal.append(ModelInterrupted(request=request, text=heard.text))
             return
         except ModelError as error:
+            if error.partial or heard.text:
+                self._cut(request, prompt, error.partial or heard.text)
             await self._failed(error, model.name, request, heard.text)
             return
+        calls = sum(isinstance(p, ToolCall) for p in reply.parts)
+        self._spent[request] = reply.usage, reply.cost_usd, calls
         again = ""
         if desk.hooks.wants("on_model_response"):
             try:
@@ -174,22 +242,30 @@ class Asking:
         await self._desk.journal.commit()
 
     async def compact(self) -> None:
-        desk = self._desk
+        desk, request = self._desk, RequestId(self._desk.ids.new("r"))
         event: AnyEvent
         try:
             models = self._models()
             turn = desk.journal.state.turn
             model = models[min(turn.fallback if turn else 0, len(models) - 1)]
-            request = RequestId(desk.ids.new("r"))
-            event = await desk.interruptible(
-                desk.context.compact(desk.journal.state, model, request)
-            )
+            room = await self._reserve(request, model, desk.context.tokens, last=True)
+            if room is None:
+                event = CompactionFailed(reason="a budget is used up")
+            else:
+                work = desk.context.compact(
+                    desk.journal.state, model, request, max_output=room.max_output
+                )
+                event = await desk.interruptible(work)
+                if isinstance(event, ContextCompacted | CompactionFailed):
+                    self._spent[request] = event.usage, event.cost_usd, 0
         except Interrupted:
             event = CompactionFailed(reason="it was interrupted", interrupted=True)
         except StorageError:
             raise
         except PerdureError as error:
             event = CompactionFailed(reason=str(error))
+        finally:
+            await self._settle(request)
         desk.journal.append(event)
         await desk.journal.commit()
 

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .events import LimitReached, MessageId, ResultStatus, TurnEndReason
-from .limits import reached
+from .limits import reached, used_up
 from .state import Call, Delivery, State, Waiting
+
+UNANSWERED = (
+    "Not run: the owner was asked and did not answer before the question expired, which counts as "
+    "denied. Go on without it, or say what it was needed for."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,9 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """The owner must decide on approvals first."""
+    """The owner must decide on approvals first, or let one of them expire."""
+
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +118,13 @@ def decide(state: State, now: datetime) -> Step:
         if interrupted:
             return CloseCalls(tuple(calls), "interrupted", "Interrupted by a new message.")
         if turn.limit:
-            return CloseCalls(tuple(calls), "skipped", f"The turn's {turn.limit} limit is used up.")
-        return Await() if calls[0].waiting else Execute(tuple(calls))
+            return CloseCalls(tuple(calls), "skipped", used_up(turn))
+        asked = state.approvals
+        late = [c for c in calls if c.waiting and c.approval and asked[c.approval].expired(now)]
+        if late:
+            return CloseCalls(tuple(late), "denied", UNANSWERED)
+        until = min((r.expires for r in asked.values() if r.expires), default=None)
+        return Await(until) if calls[0].waiting else Execute(tuple(calls))
 
     # Invariant from here on: every call of the context has its one result (D3).
     if turn.stop:

@@ -24,7 +24,12 @@ class Delivering:
             reply = journal.record(journal.state.response).event
             text = reply.text if isinstance(reply, ModelResponded) else ""
         return [
-            DeliveryQueued(delivery=DeliveryId(f"{turn.turn}.{to}"), to=to, text=text)
+            DeliveryQueued(
+                delivery=DeliveryId(f"{turn.turn}.{to}"),
+                to=to,
+                text=text,
+                label=journal.state.label,
+            )
             for to in dict.fromkeys(turn.deliver)
         ]
 

@@ -20,7 +20,8 @@ from .events import (
     ToolResult,
 )
 from .journal import Journal
-from .ports import Checkpointer, Clock, Context, Emit, Gate, Hooks, Ids, Model, Outbox
+from .labels import SELF
+from .ports import Budgets, Checkpointer, Clock, Context, Emit, Gate, Hooks, Ids, Model, Outbox
 
 T = TypeVar("T")
 
@@ -90,6 +91,7 @@ class Desk:
     emit: Emit
     checkpointer: Checkpointer | None = None
     outbox: Outbox | None = None
+    budgets: Budgets | None = None
     boot: str = ""
     """The machine's boot id."""
     interruption: Interruption = field(default_factory=Interruption)
@@ -131,4 +133,4 @@ def shown(arguments: dict[str, Json]) -> str:
 
 def told(status: ResultStatus, text: str) -> ToolResult:
     """A result that the runtime gives in the tool's place."""
-    return ToolResult(status=status, parts=(Text(text=text),))
+    return ToolResult(status=status, parts=(Text(text=text),), label=SELF)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NewType
 
 import msgspec
 
+from .labels import Label
+
 SessionId = NewType("SessionId", str)
 MessageId = NewType("MessageId", str)
 TurnId = NewType("TurnId", str)
@@ -111,6 +113,11 @@ class ToolResult(_Base, frozen=True, kw_only=True):
     """Structured facts for programs and people: exit code, duration, diff, counts."""
     artifact: ArtifactId | None = None
     """The whole output, where `parts` holds only an excerpt."""
+    label: Label | None = None
+    """None: nobody said, so the worst is assumed."""
+    usage: Usage = Usage()
+    """Of models that the tool asked."""
+    cost_usd: float | None = None
 
     @property
     def text(self) -> str:
@@ -121,6 +128,8 @@ class Limits(_Base, frozen=True, kw_only=True):
     """What one turn may use before its tools are withdrawn; None means unlimited."""
 
     rounds: int | None = 100
+    calls: int | None = None
+    """Tool calls."""
     tokens: int | None = None
     cost_usd: float | None = None
     seconds: float | None = None
@@ -179,6 +188,8 @@ class MessageReceived(Event, frozen=True, kw_only=True):
     """The sender's own id for it; a second message with the same key is a duplicate (D7)."""
     deliver: str = ""
     """Channel of the outbox that the answer is to go to, besides those who watch."""
+    label: Label | None = None
+    """None: the owner's own words."""
 
 
 class TurnStarted(Event, frozen=True, kw_only=True):
@@ -217,6 +228,8 @@ class PrefixSet(Event, frozen=True, kw_only=True):
     why: str
     sources: tuple[str, ...] = ()
     tokens: int = 0
+    label: Label | None = None
+    """Of the memory in it. None: the owner's."""
 
 
 class ModelRequested(Event, frozen=True, kw_only=True):
@@ -286,6 +299,18 @@ class ModelInterrupted(Event, frozen=True, kw_only=True):
     """Where the whole reply had come, and a hook was still looking at it."""
 
 
+class Source(_Base, frozen=True, kw_only=True):
+    """Where an argument of a call came from."""
+
+    argument: str
+    """Its path in the arguments, e.g. `recipients[1]`."""
+    value: str
+    """As it will be used, cut to 200 characters."""
+    origin: str
+    """In plain words: `you wrote it`, `from web:example.org`, `the model made it up`."""
+    endorsed: bool
+
+
 class ApprovalRequested(Event, frozen=True, kw_only=True):
     approval: ApprovalId
     call: CallId
@@ -297,10 +322,26 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     offers: tuple[str, ...] = ("once", "session")
     rule: str = ""
     """The rule that `always` would store."""
+    expires: datetime | None = None
+    """From then on it counts as denied. None: never."""
+    destination: str = ""
+    """Where data would go, in plain words; empty: nowhere outside."""
+    label: Label | None = None
+    """Of the data that the call could carry out."""
+    sources: tuple[Source, ...] = ()
+    """Where its critical arguments came from."""
+    endorses: tuple[str, ...] = ()
+    """Values that an answer with the scope `data` vouches for, for this session."""
+    cut: bool = False
+    """`preview` is not whole."""
+
+    def expired(self, now: datetime) -> bool:
+        return self.expires is not None and now >= self.expires
 
 
 ApprovalAnswer = Literal["allow", "deny"]
-ApprovalScope = Literal["once", "session", "always"]
+ApprovalScope = Literal["data", "once", "session", "always"]
+"""`data`: the values asked about are right; what may be done with them is judged as ever."""
 
 
 class ApprovalDecided(Event, frozen=True, kw_only=True):
@@ -340,6 +381,8 @@ class DeliveryQueued(Event, frozen=True, kw_only=True):
     delivery: DeliveryId
     to: str
     text: str
+    label: Label | None = None
+    """Of the context it was written in."""
 
 
 class DeliveryStarted(Event, frozen=True, kw_only=True):
@@ -409,10 +452,21 @@ class HookActed(Event, frozen=True, kw_only=True):
     detail: str = ""
 
 
+LimitKind = Literal["rounds", "calls", "turns", "tokens", "cost_usd", "seconds"]
+LimitScope = Literal["turn", "session", "unattended", "day", "month", "workspace"]
+"""`day`, `month`: of one agent. `unattended`: turns of a day that no person began. `workspace`: of all
+agents together."""
+
+
 class LimitReached(Event, frozen=True, kw_only=True):
-    limit: Literal["rounds", "tokens", "cost_usd", "seconds"]
+    """Nothing more may be used: the tools are withdrawn, and the model is asked to sum up."""
+
+    limit: LimitKind
     used: float
     allowed: float
+    scope: LimitScope = "turn"
+    reserved: float = 0.0
+    """What the next step could have used at most."""
 
 
 class ResultsCleared(Event, frozen=True, kw_only=True):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .desk import shown
 from .errors import Conflict, NotFound
 from .events import (
-    ApprovalAnswer,
     ApprovalDecided,
-    ApprovalId,
-    ApprovalScope,
     CompactionRequested,
     DeliveryId,
     DeliveryRetried,
@@ -26,6 +23,7 @@ from .events import (
     Text,
 )
 from .journal import Journal
+from .labels import SELF, Label
 from .ports import Ids
 
 
@@ -52,6 +50,7 @@ class Inbox:
         sender: str = "",
         key: str = "",
         deliver: str = "",
+        label: Label | None = None,
     ) -> Receipt:
         """Accept a message. A key seen before returns the first one's receipt (D7)."""
         journal = self._journal
@@ -69,35 +68,36 @@ class Inbox:
                 sender=sender,
                 key=key,
                 deliver=deliver,
+                label=label,
             )
         )
         await journal.commit()
         return Receipt(message=message, seq=seq)
 
-    async def decide(
-        self,
-        approval: ApprovalId,
-        answer: ApprovalAnswer,
-        *,
-        scope: ApprovalScope,
-        by: str,
-        note: str,
-    ) -> None:
-        """Raises NotFound for an unknown approval or one that is no longer open, Conflict for a scope
-        that was not offered. Of two answers the first counts."""
-        request = self._journal.state.approvals.get(approval)
-        if request is None:
-            raise NotFound(
-                f"approval {approval} is not open", hint="It was answered, or its turn has ended."
-            )
-        if answer == "allow" and scope not in request.offers:
-            raise Conflict(
-                f"approval {approval} cannot be given for {scope!r}",
-                hint=f"Offered: {', '.join(request.offers)}.",
-            )
-        self._journal.append(
-            ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note)
-        )
+    async def decide(self, answers: Sequence[ApprovalDecided]) -> None:
+        """All of these count, or none. Raises NotFound for an unknown approval or one that is no longer
+        open, Conflict for one that expired or a scope that was not offered. Of two answers the first
+        counts."""
+        if len({a.approval for a in answers}) < len(answers):
+            raise Conflict("one approval is answered twice")
+        for given in answers:
+            request = self._journal.state.approvals.get(given.approval)
+            if request is None:
+                raise NotFound(
+                    f"approval {given.approval} is not open",
+                    hint="It was answered or has expired, or its turn has ended.",
+                )
+            if request.expired(self._journal.now()):
+                raise Conflict(
+                    f"approval {given.approval} expired at {request.expires:%Y-%m-%d %H:%M} UTC",
+                    hint="That counts as denied; the agent may ask again.",
+                )
+            if given.answer == "allow" and given.scope not in request.offers:
+                raise Conflict(
+                    f"approval {given.approval} cannot be given for {given.scope!r}",
+                    hint=f"Offered: {', '.join(request.offers)}.",
+                )
+        self._journal.append(*answers)
         await self._journal.commit()
 
     async def settle(self, key: str, answer: Literal["happened", "again"], *, by: str) -> Receipt:
@@ -110,9 +110,11 @@ class Inbox:
             "happened": "It did happen. Do not do it again.",
             "again": "It did not happen. Do it again.",
         }
-        text = f"About the {doubt.tool} call that was in doubt, {shown(doubt.arguments)}: {said[answer]}"
+        # Not its arguments: the model wrote those, and this is not to be taken for the owner's words (S3).
+        begun = f"{doubt.at:%Y-%m-%d %H:%M:%S} UTC"
+        text = f"About the {doubt.tool} call that was in doubt, begun {begun}: {said[answer]}"
         return await self.submit(
-            (Text(text=text),), source="settled", sender=by, key=f"doubt:{key}"
+            (Text(text=text),), source="settled", sender=by, key=f"doubt:{key}", label=SELF
         )
 
     async def redeliver(self, delivery: DeliveryId, *, by: str) -> None:

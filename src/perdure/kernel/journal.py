@@ -7,6 +7,7 @@ process may plan on what is not yet durable, but nobody outside ever sees it (D1
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from .errors import StorageError
 from .events import AnyEvent, Record
@@ -23,8 +24,14 @@ class Journal:
         context: Context,
         clock: Clock,
         publish: Callable[[Record], None],
+        observe: Callable[[Record], None] = lambda _: None,
+        screen: Callable[[AnyEvent], AnyEvent] = lambda event: event,
     ) -> None:
+        """`observe` sees each record as it is appended, `publish` once it is on disk. `screen` takes out
+        of an event what must be in no log, before anything else sees it."""
         self.state = state
+        self._screen = screen
+        self._observe = observe
         self._log, self._context, self._clock, self._publish = log, context, clock, publish
         self._unpublished: list[Record] = []
 
@@ -33,17 +40,22 @@ class Journal:
         """Something was appended that is not yet known to be on disk."""
         return bool(self._unpublished)
 
+    def now(self) -> datetime:
+        return self._clock.now()
+
     def append(self, *events: AnyEvent) -> int:
         """Take events into the session; return the last one's sequence number.
         Raises StorageError, having changed nothing, when the log takes no more."""
         now, state = self._clock.now(), self.state
         records = [
-            Record(seq=seq, at=now, event=event) for seq, event in enumerate(events, state.seq + 1)
+            Record(seq=seq, at=now, event=self._screen(event))
+            for seq, event in enumerate(events, state.seq + 1)
         ]
         self._log.append(records)
         for record in records:
             evolve(state, record)
             self._context.feed(record)
+            self._observe(record)
         self._unpublished += records
         return state.seq
 

@@ -16,6 +16,7 @@ from .events import (
     CheckpointTaken,
     DeliveryOutcome,
     HookActed,
+    LimitReached,
     Record,
     RequestId,
     SessionId,
@@ -23,7 +24,9 @@ from .events import (
     ToolResult,
     ToolStarted,
     TurnId,
+    Usage,
 )
+from .labels import UNKNOWN, Label
 from .prompt import Prompt, Reply
 from .state import Delivery, State
 
@@ -95,14 +98,21 @@ class Context(Protocol):
         """Events to append before the next call to keep prefix and window right: PrefixSet,
         ResultsCleared. Empty when nothing is due. Pure but for reading agent files."""
 
+    @property
+    def tokens(self) -> int:
+        """Estimate of the next request, also where there was none so far."""
+
     def prompt(self, state: State, *, tools: bool = True) -> Prompt:
         """The next request. Raises AssertionError if a call lacks its one result (D3)."""
 
     def wants_compaction(self, state: State) -> bool:
         """The window would be overrun, or the owner asked."""
 
-    async def compact(self, state: State, model: Model, request: RequestId) -> AnyEvent:
-        """ContextCompacted, or CompactionFailed: never raises ModelError."""
+    async def compact(
+        self, state: State, model: Model, request: RequestId, *, max_output: int | None = None
+    ) -> AnyEvent:
+        """ContextCompacted, or CompactionFailed: never raises ModelError. `max_output`: tokens that all
+        of the model's answers together may have."""
 
 
 class Allow(Protocol):
@@ -118,6 +128,10 @@ class Allow(Protocol):
     @property
     def parallel(self) -> bool:
         """May run beside other parallel calls."""
+
+    @property
+    def marks(self) -> bool:
+        """It only reads, and notes that it has read: its key must be the same after a crash."""
 
 
 class Ask:
@@ -151,10 +165,16 @@ class Gate(Protocol):
         key: str,
         decided: ApprovalDecided | None = None,
         grants: Sequence[str] = (),
+        endorsed: Sequence[str] = (),
+        label: Label = UNKNOWN,
     ) -> Verdict:
         """May this call run? `decided` is the owner's answer to an earlier Ask for this same call,
-        `grants` the rules the owner approved for this session. Never raises; what it cannot judge it
-        refuses or asks."""
+        `grants` the rules and `endorsed` the values the owner approved for this session, `label` that
+        of the context the call was thought up in. Never raises; what it cannot judge it refuses or
+        asks."""
+
+    def feed(self, record: Record) -> None:
+        """Every record appended while the session is open, in order, once; some not yet committed."""
 
     async def run(self, permit: Allow, emit: Emit, *, resumed: bool) -> ToolResult:
         """Run it. `resumed`: an earlier attempt was cut off by a crash. Never raises but on
@@ -185,6 +205,35 @@ class Outbox(Protocol):
     async def ended(self, session: SessionId, delivery: Delivery, *, arrived: bool) -> None:
         """What the last attempt came to is on record, and in `delivery` unless it arrived. Keeps the
         list of those that have not. Never raises: the list is derived."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reservation:
+    """Room that was made for one model call before it is made."""
+
+    limit: LimitReached | None = None
+    """There is no room: nothing was reserved."""
+    max_output: int | None = None
+    """Tokens the answer may have, so that it fits. None: as many as the model gives."""
+    notices: tuple[str, ...] = ()
+    """For the owner: a budget is nearly used up."""
+
+
+class Budgets(Protocol):
+    """What may be spent beyond one turn: by session, agent, day and month (S11)."""
+
+    async def reserve(
+        self, state: State, request: RequestId, *, model: str, tokens: int, last: bool
+    ) -> Reservation:
+        """Make room for a call of at most that many input tokens, from a worst-case estimate. `last`:
+        the one in which the model sums up, for which room was kept. Raises PerdureError when the
+        books cannot be read or written: then nothing is spent."""
+
+    async def settle(
+        self, request: RequestId, usage: Usage, cost_usd: float | None, *, calls: int
+    ) -> None:
+        """What it came to; the rest of its reservation is free again. Never raises: what cannot be
+        settled counts as reserved."""
 
 
 class Checkpointer(Protocol):

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from .events import AssistantPart, Image, Json, Native, Part, StopReason, ToolResult, Usage, _Base
+from .labels import Label
 
 
 class ToolSchema(_Base, frozen=True, kw_only=True):
@@ -35,6 +36,8 @@ class UserItem(_Base, frozen=True, kw_only=True, tag_field="item", tag="user"):
     parts: tuple[Part, ...]
     kind: Literal["message", "notice", "summary"] = "message"
     """`notice` and `summary` come from the runtime; they are sent in the user's role."""
+    label: Label | None = None
+    """Of a message that is not the owner's."""
 
 
 class AssistantItem(_Base, frozen=True, kw_only=True, tag_field="item", tag="assistant"):
@@ -60,6 +63,9 @@ class ResultsItem(_Base, frozen=True, kw_only=True, tag_field="item", tag="resul
 
 Item = UserItem | AssistantItem | ResultsItem
 
+READER = "reader"
+"""Digest of the prefix of a question that stands alone: values are to be read out of a text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
@@ -75,6 +81,8 @@ class Prompt:
     tokens: int = 0
     """Estimated size of the whole request, in tokens."""
     images: ImageSource | None = None
+    max_output: int | None = None
+    """Tokens that the answer may have at most, besides what the model's settings say."""
 
 
 class ImageSource:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from .acting import Acting
@@ -45,6 +46,9 @@ from .events import (
     TurnStarted,
 )
 from .limits import sum_up
+
+LONGEST_SLEEP = 600.0
+"""Seconds."""
 
 
 class Runner:
@@ -95,11 +99,8 @@ class Runner:
                 case Withdraw():
                     notice = NoticeAdded(text=sum_up(step.limit), level="warning")
                     self._desk.journal.append(step.limit, notice)
-                case Await():
-                    await self._await_change(None)
-                case Pause():
-                    now = self._desk.clock.now()
-                    await self._await_change((step.until - now).total_seconds())
+                case Await() | Pause():
+                    await self._await_change(step.until)
                 case Deliver():
                     await self._delivering.send(step.delivery)
                 case EndTurn():
@@ -170,12 +171,15 @@ class Runner:
         desk.journal.append(*self._delivering.queue(turn, step.error), ended)
         await desk.journal.commit()
 
-    async def _await_change(self, seconds: float | None) -> None:
-        if self._desk.journal.dirty:
-            await self._desk.journal.commit()
+    async def _await_change(self, until: datetime | None) -> None:
+        journal, clock = self._desk.journal, self._desk.clock
+        if journal.dirty:
+            await journal.commit()
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
-        if seconds is not None:
-            tasks.append(asyncio.ensure_future(self._desk.clock.sleep(max(0.0, seconds))))
+        if until is not None:
+            # Looked at again now and then: a machine that slept, or was set right, knows better.
+            seconds = min((until - clock.now()).total_seconds(), LONGEST_SLEEP)
+            tasks.append(asyncio.ensure_future(clock.sleep(max(0.0, seconds))))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -32,6 +32,7 @@ from .events import (
     Json,
     LimitReached,
     Limits,
+    LimitScope,
     MessageId,
     MessageReceived,
     MessagesTaken,
@@ -40,6 +41,7 @@ from .events import (
     ModelRequested,
     ModelResponded,
     NoticeAdded,
+    PrefixSet,
     Record,
     SessionConfigured,
     SessionForked,
@@ -55,9 +57,14 @@ from .events import (
     TurnStarted,
     Usage,
 )
+from .labels import LEAST, OWNER, UNKNOWN, Label
 
 KEYS_KEPT = 1_000
 """How many senders' message keys are remembered for de-duplication."""
+
+
+UNATTENDED = frozenset(("process", "schedule", "webhook"))
+"""Sources of messages that no person sends: what they set going has a budget of its own."""
 
 
 class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -83,6 +90,8 @@ class Waiting(msgspec.Struct, kw_only=True, omit_defaults=True):
     mode: Literal["steer", "queue", "interrupt"]
     seq: int
     deliver: str = ""
+    unattended: bool = False
+    """No person sent it."""
 
 
 class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -98,6 +107,8 @@ class Delivery(msgspec.Struct, kw_only=True, omit_defaults=True):
     retry_at: datetime | None = None
     dead: Literal["", "failed", "unconfirmed"] = ""
     error: str = ""
+    label: Label = UNKNOWN
+    """Of the context it was written in."""
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -119,6 +130,10 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     deliver: list[str] = []
     """Channels that wait for its answer."""
     rounds: int = 0
+    unattended: bool = False
+    """No person began it: a process, a timer."""
+    calls: int = 0
+    """Tool calls that were started."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
     answer_due: bool = True
@@ -134,6 +149,7 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Number of the record that asked for the turn to stop; 0: none did."""
     limit: str = ""
     """The limit that was reached: tools are withdrawn, one last answer is asked for."""
+    limit_scope: LimitScope = "turn"
     waiting_since: datetime | None = None
     waited: float = 0.0
     """Seconds spent waiting for the owner's approvals."""
@@ -170,11 +186,19 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Those the owner has not settled, by idempotency key."""
     grants: list[str] = []
     """Rules the owner approved for this session."""
+    endorsed: list[str] = []
+    """Values the owner vouched for in this session."""
+    label: Label = LEAST
+    """The join of all that entered the context. It only rises: summaries and forks inherit it."""
     compaction_due: bool = False
     compaction_focus: str = ""
     failed: str = ""
     """The error with which the last turn ended."""
     turns: int = 0
+    calls_made: int = 0
+    """Tool calls that were started."""
+    seconds: float = 0.0
+    """Of turns that have ended, without waiting for the owner."""
     messages: int = 0
     last_request: ModelRequested | None = None
     usage: Usage = Usage()
@@ -215,7 +239,7 @@ def _session_forked(s: State, e: SessionForked, r: Record) -> None:
     """A fork begins at rest: what its parent was in the middle of stays the parent's."""
     s.session, s.parent = e.session, e.parent
     s.inbox, s.turn, s.approvals, s.doubts, s.deliveries = [], None, {}, {}, {}
-    s.compaction_due, s.grants, s.keys, s.stop_due = False, [], {}, 0
+    s.compaction_due, s.grants, s.endorsed, s.keys, s.stop_due = False, [], [], {}, 0
     s.usage, s.cost_usd, s.unpriced = Usage(), 0.0, False
     for call in s.calls.values():
         call.finished = True
@@ -230,7 +254,16 @@ def _session_renamed(s: State, e: SessionRenamed, r: Record) -> None:
 
 
 def _message_received(s: State, e: MessageReceived, r: Record) -> None:
-    s.inbox.append(Waiting(message=e.message, mode=e.mode, seq=r.seq, deliver=e.deliver))
+    s.inbox.append(
+        Waiting(
+            message=e.message,
+            mode=e.mode,
+            seq=r.seq,
+            deliver=e.deliver,
+            unattended=e.source in UNATTENDED,
+        )
+    )
+    s.label = s.label.join(e.label or OWNER)
     s.messages += 1
     if e.key:
         s.keys[e.key] = (e.message, r.seq)
@@ -256,6 +289,8 @@ def _taken(s: State, ids: tuple[MessageId, ...], turn: Turn | None) -> None:
 
 def _turn_started(s: State, e: TurnStarted, r: Record) -> None:
     s.turn = Turn(turn=e.turn, seq=r.seq, began=r.at, limits=e.limits, messages=list(e.messages))
+    begun = [w.unattended for w in s.inbox if w.message in e.messages]
+    s.turn.unattended = bool(begun) and all(begun)
     s.turn.stop, s.stop_due = s.stop_due, 0
     _taken(s, e.messages, s.turn)
     s.turn.answer_due = len(e.blocked) < len(e.messages)
@@ -272,9 +307,15 @@ def _messages_taken(s: State, e: MessagesTaken, r: Record) -> None:
 
 
 def _turn_ended(s: State, e: TurnEnded, r: Record) -> None:
+    if s.turn:
+        s.seconds += max(0.0, (r.at - s.turn.began).total_seconds() - s.turn.waited)
     s.turn = None
     s.approvals = {}
     s.failed = e.error if e.reason == "failed" else ""
+
+
+def _prefix_set(s: State, e: PrefixSet, r: Record) -> None:
+    s.label = s.label.join(e.label or OWNER)
 
 
 def _model_requested(s: State, e: ModelRequested, r: Record) -> None:
@@ -335,6 +376,8 @@ def _approval_decided(s: State, e: ApprovalDecided, r: Record) -> None:
         call.decided = e
     if request and e.answer == "allow" and e.scope == "session" and request.rule:
         s.grants.append(request.rule)
+    if request and e.answer == "allow" and e.scope == "data":
+        s.endorsed += [v for v in request.endorses if v not in s.endorsed]
     _stop_waiting(s, r)
 
 
@@ -347,9 +390,14 @@ def _stop_waiting(s: State, r: Record) -> None:
 def _tool_started(s: State, e: ToolStarted, r: Record) -> None:
     if call := s.calls.get(e.call):
         call.started, call.started_at = e, r.at
+        s.calls_made += 1
+        if s.turn:
+            s.turn.calls += 1
 
 
 def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
+    s.label = s.label.join(e.result.label or UNKNOWN)
+    _spend(s, e.result.usage, e.result.cost_usd)
     if call := s.calls.get(e.call):
         call.finished = True
         if e.result.status == "in_doubt" and (begun := call.started):
@@ -362,7 +410,9 @@ def _tool_finished(s: State, e: ToolFinished, r: Record) -> None:
 
 
 def _delivery_queued(s: State, e: DeliveryQueued, r: Record) -> None:
-    s.deliveries[e.delivery] = Delivery(delivery=e.delivery, to=e.to, text=e.text, at=r.at)
+    s.deliveries[e.delivery] = Delivery(
+        delivery=e.delivery, to=e.to, text=e.text, at=r.at, label=e.label or UNKNOWN
+    )
 
 
 def _delivery_started(s: State, e: DeliveryStarted, r: Record) -> None:
@@ -394,7 +444,7 @@ def _checkpoint_taken(s: State, e: CheckpointTaken, r: Record) -> None:
 
 def _limit_reached(s: State, e: LimitReached, r: Record) -> None:
     if s.turn:
-        s.turn.limit = e.limit
+        s.turn.limit, s.turn.limit_scope = e.limit, e.scope
 
 
 def _notice_added(s: State, e: NoticeAdded, r: Record) -> None:
@@ -438,6 +488,7 @@ _HANDLERS: dict[type[AnyEvent], Callable[[State, Any, Record], None]] = {
     TurnStarted: _turn_started,
     MessagesTaken: _messages_taken,
     TurnEnded: _turn_ended,
+    PrefixSet: _prefix_set,
     ModelRequested: _model_requested,
     ModelResponded: _model_responded,
     ModelFailed: _model_failed,

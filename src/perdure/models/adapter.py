@@ -98,6 +98,8 @@ class Adapter(ABC):
         except ModelError as error:
             if not error.partial and error.kind != "empty":
                 error.partial = draft.partial
+            if error.kind == "auth" and self.spec.no_key and (why := self.spec.no_key()):
+                error.hint = why
             Redactor(self.spec, key).error(error)
             raise
         except (ValueError, TypeError, LookupError, RecursionError) as error:

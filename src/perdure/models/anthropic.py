@@ -24,6 +24,7 @@ from .anthropic_stream import AnthropicReader
 from .calls import call_id
 from .claude import Claude
 from .codec import encode
+from .most import ByLimit
 from .reply import Draft
 from .spec import ModelSpec
 from .transcript import PrefixBytes, Transcript, comma
@@ -51,7 +52,10 @@ class Anthropic(Adapter):
         self._url = f"{(spec.base_url or BASE_URL).rstrip('/').removesuffix('/v1')}/v1/messages"
         self._items = Transcript(self._encode_item)
         self._prefix = PrefixBytes(self._encode_prefix)
-        self._heads = {drop: self._head(drop) for drop in (False, True)}
+        self._heads = ByLimit(
+            spec.max_output_tokens,
+            lambda limit: {drop: self._head(drop, limit) for drop in (False, True)},
+        )
         self._marked = -1
         """Index of the last item at the last request."""
         self._drop_stale = False
@@ -97,7 +101,12 @@ class Anthropic(Adapter):
         choice = (
             b"" if prompt.tools or not prompt.prefix.tools else b',"tool_choice":{"type":"none"}'
         )
-        opening = (self._heads[drop], self._prefix.of(prompt.prefix), choice, b',"messages":[')
+        opening = (
+            self._heads.of(prompt.max_output)[drop],
+            self._prefix.of(prompt.prefix),
+            choice,
+            b',"messages":[',
+        )
         return self._url, (*opening, *blocks, *comma(rest, after=bool(blocks)), b"]}")
 
     def headers(self, key: str) -> dict[str, str]:
@@ -134,10 +143,10 @@ class Anthropic(Adapter):
                 return user_message([text_block(tail)]) + b"," + message
         return message
 
-    def _head(self, drop_stale: bool) -> bytes:
+    def _head(self, drop_stale: bool, most: int | None) -> bytes:
         """What does not change from call to call, without its closing brace."""
         spec, claude = self.spec, self._claude
-        limit = spec.max_output_tokens or claude.max_tokens
+        limit = most or claude.max_tokens
         body: dict[str, Json] = {"model": spec.name, "max_tokens": limit, "stream": True}
         body.update(claude.effort(spec.effort, limit))
         if spec.temperature is not None and claude.samples and "thinking" not in body:

@@ -1,17 +1,15 @@
 """Keys of model providers: from the environment, else from a store encrypted with age.
 
-The store is one JSON object, provider name to key, in `credentials.age`; the age identity that opens
-it lies beside it in `identity.txt`. Both belong to the owner alone (mode 0600) in
-`$XDG_CONFIG_HOME/perdure` (`~/.config/perdure`), outside any workspace: a workspace can be copied,
-committed or shown, and holds no secret. Nothing of the store is ever written unencrypted.
+The store is one JSON object, provider name to key, in `credentials.age` in `$XDG_CONFIG_HOME/perdure`
+(`~/.config/perdure`), beside the identity that opens it and outside any workspace (`perdure.sealing`).
 
-Format: age-encryption.org/v1, one X25519 recipient.
+A provider's key goes to that provider alone. For a server elsewhere, named by `base_url`, a key counts
+only if it was stored for that very address, or if the environment that holds it names the address too:
+an agent's file, which others may have written, cannot send a key anywhere by naming a `base_url`.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +18,16 @@ from typing import Literal
 
 import msgspec
 
-from perdure.kernel.errors import ConfigError, InvalidInput, ModelError, NotFound, StorageError
+from perdure.kernel.errors import ConfigError, InvalidInput, ModelError, NotFound
+from perdure.sealing import IDENTITY, SealedFile, config_folder
 
+from .places import base_variables, local_place, origin, own_origins
 from .providers import PROVIDERS, Provider, find
 from .spec import Secret
 
+__all__ = ["IDENTITY", "STORE", "Credential", "Credentials", "config_folder", "missing"]
+
 STORE = "credentials.age"
-IDENTITY = "identity.txt"
 MAX_KEY_CHARS = 16_384
 
 
@@ -38,15 +39,8 @@ class Credential:
     source: Literal["environment", "store"]
     where: str
     """Name of the variable, or path of the store."""
-
-
-def config_folder(env: Mapping[str, str]) -> Path:
-    """`$XDG_CONFIG_HOME/perdure`, or `~/.config/perdure`. A relative XDG path counts as none, as the
-    XDG specification wants it."""
-    base = Path(env.get("XDG_CONFIG_HOME", ""))
-    if not base.is_absolute():
-        base = Path(env.get("HOME") or Path.home()) / ".config"
-    return base / "perdure"
+    at: str = ""
+    """The address it was stored for, `https://host[:port]`; empty: the provider's own."""
 
 
 class Credentials:
@@ -56,26 +50,31 @@ class Credentials:
         """`folder`: see `config_folder`. `env` is read at each look-up."""
         self.folder = folder
         self._env = env
-        self._cache: tuple[tuple[int, int, int], dict[str, str]] | None = None
+        self._file = SealedFile(folder / STORE, folder, again="log in again")
 
     # Reading --------------------------------------------------------------------------------------
 
-    def get(self, provider: str) -> str | None:
-        """The key for a provider, or None. Raises ConfigError when the store cannot be opened."""
+    def get(self, provider: str, at: str = "") -> str | None:
+        """The key for a provider, or None; `at`: the `base_url` of the server it is for, where that is
+        not the provider's own. Raises ConfigError when the store cannot be opened."""
         row = find(provider)
+        if at:
+            stored = self._read().get(_entry(_store_name(row) if row else provider, origin(at)))
+            if stored is not None or not self._trusted(provider, at):
+                return stored
         for name in self.variables(provider):
             if value := self._env.get(name, "").strip():
                 return value
-        stored = self._read()
-        return stored.get(provider) or (stored.get(_store_name(row)) if row else None)
+        kept = self._read()
+        return kept.get(provider) or (kept.get(_store_name(row)) if row else None)
 
-    def secret(self, provider: str, *, needed: bool = True) -> Secret:
+    def secret(self, provider: str, *, needed: bool = True, at: str = "") -> Secret:
         """A handle that fetches the key when a request is made. Calling it raises ModelError(kind=
         "auth") when there is no key and one is `needed`; otherwise no key is an empty one."""
 
         def key() -> str:
             try:
-                found = self.get(provider)
+                found = self.get(provider, at)
                 if found is None and needed:
                     raise missing(provider, self.variables(provider))
             except ConfigError as error:
@@ -83,6 +82,32 @@ class Credentials:
             return found or ""
 
         return key
+
+    def withheld(self, provider: str, at: str) -> str:
+        """What to do when the server at this `base_url` wants a key: the hint says that the provider's
+        own was not sent there. Empty where it was, or where there is none."""
+        try:
+            if self.get(provider, at) is not None or self.get(provider) is None:
+                return ""
+        except ConfigError:
+            return ""
+        row = find(provider)
+        title, name = (row.title, row.name) if row else (provider, provider)
+        return (
+            f"The key for {title} is not sent to {origin(at)}. Store one for that address: "
+            f"perdure login {name} --base-url {origin(at)}"
+        )
+
+    def _trusted(self, provider: str, at: str) -> bool:
+        """Is that the provider's own address, or one that the environment names beside the key?"""
+        row = find(provider)
+        places = [*own_origins(row)] if row else []
+        if row is not None and (moved := local_place(row, self._env)):
+            places.append(origin(moved))
+        for name in base_variables(self.variables(provider)):
+            if value := self._env.get(name, "").strip():
+                places.append(origin(value))
+        return origin(at) in places
 
     def variables(self, provider: str) -> tuple[str, ...]:
         """Environment variables that may hold a provider's key."""
@@ -96,7 +121,12 @@ class Credentials:
         """Every provider that has a key, by name. Raises ConfigError when the store cannot be opened."""
         stored = self._read()
         found: dict[str, Credential] = {
-            name: Credential(provider=name, source="store", where=str(self.folder / STORE))
+            name: Credential(
+                provider=name.partition("@")[0],
+                source="store",
+                where=str(self.folder / STORE),
+                at=name.partition("@")[2],
+            )
             for name in stored
         }
         for row in PROVIDERS.values():
@@ -107,10 +137,25 @@ class Credentials:
                 )
         return [found[name] for name in sorted(found)]
 
+    def values(self) -> dict[str, str]:
+        """Every key of the store and of the environment, by what it is called. For those who look for
+        them in what must not hold them. Raises ConfigError when the store cannot be opened."""
+        found = dict(self._read())
+        for row in PROVIDERS.values():
+            for variable in row.env:
+                if value := self._env.get(variable, "").strip():
+                    found[variable] = value
+        return found
+
+    def stamp(self) -> object:
+        """Changes when the store does."""
+        return self._file.stamp()
+
     # Changing -------------------------------------------------------------------------------------
 
-    def set(self, provider: str, key: str) -> None:
-        """Keep a key. Raises InvalidInput, ConfigError or StorageError."""
+    def set(self, provider: str, key: str, at: str = "") -> None:
+        """Keep a key; `at`: for the server at this `base_url` alone. Raises InvalidInput, ConfigError or
+        StorageError."""
         key = key.strip()
         if not key:
             raise InvalidInput("The key is empty.")
@@ -122,110 +167,46 @@ class Credentials:
         row = find(provider)
         if row is not None and row.key == "none":
             raise InvalidInput(f"{row.title} takes no key.")
+        if "@" in provider:
+            raise InvalidInput(f"{provider!r} is no provider's name: it holds an @.")
         with self._locked():
             stored = self._read()
-            stored[_store_name(row) if row else provider] = key
-            self._write(stored)
+            stored[_entry(_store_name(row) if row else provider, origin(at))] = key
+            self._file.write(msgspec.json.encode(stored))
 
-    def remove(self, provider: str) -> None:
+    def remove(self, provider: str, at: str = "") -> None:
         """Forget a stored key. Raises NotFound when there is none."""
         row = find(provider)
-        name = _store_name(row) if row else provider
+        name = _entry(_store_name(row) if row else provider, origin(at))
         with self._locked():
             stored = self._read()
             if stored.pop(name, None) is None:
+                where = f" at {origin(at)}" if at else ""
                 raise NotFound(
-                    f"No key is stored for {provider}.", hint=self._still_in_env(provider)
+                    f"No key is stored for {provider}{where}.",
+                    hint="" if at else self._still_in_env(provider),
                 )
-            self._write(stored)
+            self._file.write(msgspec.json.encode(stored))
 
     def _still_in_env(self, provider: str) -> str:
         names = [n for n in self.variables(provider) if self._env.get(n)]
         return f"It comes from the environment: unset {names[0]}." if names else ""
 
-    # The files ------------------------------------------------------------------------------------
+    # The file -------------------------------------------------------------------------------------
 
     def _read(self) -> dict[str, str]:
-        path = self.folder / STORE
-        try:
-            stat = path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if self._cache is not None and self._cache[0] == stamp:
-                return dict(self._cache[1])
-            sealed = path.read_bytes()
-        except FileNotFoundError:
+        data = self._file.read()
+        if data is None:
             return {}
-        except OSError as error:
-            raise ConfigError(
-                f"cannot be read: {error.strerror}", file=str(path), hint="Check who owns it."
-            ) from error
-        stored = self._open(path, sealed)
-        self._cache = (stamp, stored)
-        return dict(stored)
-
-    def _open(self, path: Path, sealed: bytes) -> dict[str, str]:
-        from . import age
-
-        identity = self._identity()
-        if identity is None:
-            raise ConfigError(
-                f"cannot be opened: {IDENTITY}, which holds its key, is missing beside it.",
-                file=str(path),
-                hint=f"Restore {self.folder / IDENTITY}, or delete {path} and log in again.",
-            )
         try:
-            return msgspec.json.decode(age.unseal(sealed, identity), type=dict[str, str])
-        except ValueError as error:
-            raise ConfigError(
-                f"cannot be opened with {IDENTITY}: it is damaged, or was sealed with another one.",
-                file=str(path),
-                hint=f"Restore both files together, or delete {path} and log in again.",
-            ) from error
-
-    def _write(self, stored: dict[str, str]) -> None:
-        from . import age
-
-        identity = self._identity()
-        try:
-            if identity is None:
-                identity = age.new_identity()
-                _replace(self.folder / IDENTITY, f"{identity}\n".encode())
-            sealed = age.seal(msgspec.json.encode(stored), identity)
-            _replace(self.folder / STORE, sealed)
-        except OSError as error:
-            raise StorageError(
-                f"The key could not be stored in {self.folder}: {error.strerror}."
-            ) from error
-        self._cache = None
-
-    def _identity(self) -> str | None:
-        path = self.folder / IDENTITY
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot be read: {error}", file=str(path)) from error
-        for number, line in enumerate(lines, 1):
-            if line.strip() and not line.startswith("#"):
-                if line.startswith("AGE-SECRET-KEY-"):
-                    return line.strip()
-                raise ConfigError("is no age identity.", file=str(path), line=number)
-        raise ConfigError("holds no age identity.", file=str(path), line=1)
+            return msgspec.json.decode(data, type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise self._file.damaged(error) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time, so that two logins do not lose each other's key."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be used: {error.strerror}.") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._file.locked(self.folder / ".lock"):
             yield
-        finally:
-            os.close(lock)
 
 
 def missing(provider: str, variables: tuple[str, ...]) -> ConfigError:
@@ -243,22 +224,5 @@ def _store_name(row: Provider) -> str:
     return next(r.name for r in PROVIDERS.values() if r.env == row.env)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a whole file or none, readable by its owner only from its first moment."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _entry(name: str, at: str) -> str:
+    return f"{name}@{at}" if at else name

@@ -32,6 +32,7 @@ from .adapter import Adapter
 from .calls import call_name, own
 from .codec import clean, decode, encode
 from .failures import error_of, problem
+from .most import ByLimit
 from .pictures import base64_of, unshown
 from .reply import Draft, native
 from .spec import Effort, ModelSpec
@@ -83,7 +84,7 @@ class Gemini(Adapter):
         self._version = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
         self._items = Transcript(self._encode_item)
         self._prefix = PrefixBytes(self._encode_prefix)
-        self._settings = self._encode_settings()
+        self._settings = ByLimit(spec.max_output_tokens, self._encode_settings)
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
         contents = self._items.joined(prompt)
@@ -94,7 +95,13 @@ class Gemini(Adapter):
         mode = b""
         if not prompt.tools and prompt.prefix.tools:
             mode = b'"toolConfig":{"functionCallingConfig":{"mode":"NONE"}},'
-        opening = (b"{", self._prefix.of(prompt.prefix), self._settings, mode, b'"contents":[')
+        opening = (
+            b"{",
+            self._prefix.of(prompt.prefix),
+            self._settings.of(prompt.max_output),
+            mode,
+            b'"contents":[',
+        )
         return self._url, (*opening, *contents, b"]}")
 
     def headers(self, key: str) -> dict[str, str]:
@@ -106,13 +113,13 @@ class Gemini(Adapter):
     def reader(self, draft: Draft) -> GeminiReader:
         return GeminiReader(draft, self.spec)
 
-    def _encode_settings(self) -> bytes:
+    def _encode_settings(self, most: int | None) -> bytes:
         spec = self.spec
         settings: Block = {}
         if spec.temperature is not None:
             settings["temperature"] = spec.temperature
-        if spec.max_output_tokens is not None:
-            settings["maxOutputTokens"] = spec.max_output_tokens
+        if most is not None:
+            settings["maxOutputTokens"] = most
         if thinking := self._thinking(spec.effort):
             settings["thinkingConfig"] = thinking
         body: Block = {k: v for k, v in spec.extra.items() if k != "tools"}

@@ -17,7 +17,7 @@ from perdure.kernel.events import (
     ThinkingDelta,
 )
 from perdure.kernel.ports import Emit
-from perdure.kernel.prompt import Prompt
+from perdure.kernel.prompt import READER, Prompt
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -28,6 +28,11 @@ COMPACTION = "Compact this conversation."
 def asks_for_summary(prompt: Prompt) -> bool:
     """Is this the runtime's request to compact, rather than a step of a turn?"""
     return not prompt.tools and COMPACTION in prompt.tail
+
+
+def asks_to_read(prompt: Prompt) -> bool:
+    """Are values to be read out of a text, as the tool `extract` wants it, apart from any conversation?"""
+    return prompt.prefix.digest == READER
 
 
 def pieces(text: str, size: int) -> Iterator[str]:

@@ -46,6 +46,7 @@ from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prefix, Prom
 
 from .calls import call_id, call_name, own
 from .failures import error_of, problem, readable
+from .most import ByLimit
 from .openai_content import missing, result_text
 from .reply import Draft, native
 from .spec import ModelSpec
@@ -85,7 +86,9 @@ class Bridge:
         self._response: ModelResponse | None = None
         self._entered = False
         self._opened = AsyncExitStack()
-        self._settings = _settings(spec, self._model)
+        self._settings = ByLimit(
+            spec.max_output_tokens, lambda most: _settings(spec, self._model, most)
+        )
 
     async def stream(self, prompt: Prompt, draft: Draft) -> None:
         """One call. Raises ModelError."""
@@ -97,7 +100,7 @@ class Bridge:
             async with model_request_stream(
                 self._model,
                 self._request(prompt),
-                model_settings=self._settings,
+                model_settings=self._settings.of(prompt.max_output),
                 model_request_parameters=_parameters(prompt),
             ) as stream:
                 async for event in stream:
@@ -192,10 +195,10 @@ def _provider(name: str, spec: ModelSpec) -> Provider[Any]:
     return made
 
 
-def _settings(spec: ModelSpec, model: Model[Any]) -> ModelSettings:
+def _settings(spec: ModelSpec, model: Model[Any], most: int | None) -> ModelSettings:
     settings = ModelSettings(max_retries=0, timeout=spec.timeout_seconds)
-    if spec.max_output_tokens is not None:
-        settings["max_tokens"] = spec.max_output_tokens
+    if most is not None:
+        settings["max_tokens"] = most
     if spec.temperature is not None:
         settings["temperature"] = spec.temperature
     if spec.effort:

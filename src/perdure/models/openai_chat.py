@@ -13,6 +13,7 @@ from perdure.kernel.prompt import Prompt, Reply
 
 from .adapter import Adapter, Reader
 from .codec import encode
+from .most import ByLimit
 from .openai_chat_items import FORMAT, ChatItems, tools_json
 from .openai_chat_stream import ChatStream
 from .openai_dialect import base_url, dialect_of, headers, whole_body
@@ -37,7 +38,7 @@ class OpenAIChat(Adapter):
         self._transcript = Transcript(self._items.item)
         self._system = PrefixBytes(self._items.prefix)
         self._tools = PrefixBytes(tools_json)
-        self._head, self._foot = self._settings()
+        self._ends = ByLimit(spec.max_output_tokens, self._settings)
         self._stream: ChatStream | None = None
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
@@ -59,12 +60,13 @@ class OpenAIChat(Adapter):
         tools = b""
         if self._dialect.tool_choice or prompt.tools:
             tools = self._tools.of(prompt.prefix)
-        body = [self._head, *messages, b"]"]
+        head, foot = self._ends.of(prompt.max_output)
+        body = [head, *messages, b"]"]
         if tools:
             body += [b',"tools":', tools]
             if not prompt.tools:
                 body.append(b',"tool_choice":"none"')
-        body.append(self._foot)
+        body.append(foot)
         return self._url, body
 
     def headers(self, key: str) -> dict[str, str]:
@@ -93,14 +95,14 @@ class OpenAIChat(Adapter):
         reader.take("", body)
         reader.take("", b"[DONE]")
 
-    def _settings(self) -> tuple[bytes, bytes]:
+    def _settings(self, most: int | None) -> tuple[bytes, bytes]:
         """What stands before the messages and what after the tools; the same in every request."""
         spec, dialect = self.spec, self._dialect
         fields: dict[str, Json] = {"stream": True}
         if dialect.asks_usage:
             fields["stream_options"] = {"include_usage": True}
-        if spec.max_output_tokens is not None:
-            fields[dialect.output_limit] = spec.max_output_tokens
+        if most is not None:
+            fields[dialect.output_limit] = most
         if spec.temperature is not None:
             fields["temperature"] = spec.temperature
         if spec.effort:

@@ -12,6 +12,7 @@ from perdure.kernel.prompt import Prompt
 
 from .adapter import Adapter, Reader
 from .codec import encode
+from .most import ByLimit
 from .openai_dialect import base_url, headers, whole_body
 from .openai_responses_items import (
     FORMAT,
@@ -45,19 +46,20 @@ class OpenAIResponses(Adapter):
         self._transcript = Transcript(item_json)
         self._instructions = PrefixBytes(instructions_json)
         self._tools = PrefixBytes(tools_json)
-        self._head, self._foot = self._settings()
+        self._ends = ByLimit(spec.max_output_tokens, self._settings)
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
         items = self._transcript.joined(prompt)
         if prompt.tail:
             items += comma([user_json(prompt.tail)], after=bool(items))
-        body = [self._head]
+        head, foot = self._ends.of(prompt.max_output)
+        body = [head]
         if instructions := self._instructions.of(prompt.prefix):
             body += [b',"instructions":', instructions]
         if tools := self._tools.of(prompt.prefix):
             # They stay when they are withdrawn, so that the cached prefix does.
             body += [b',"tools":', tools, b"" if prompt.tools else b',"tool_choice":"none"']
-        body += [b',"input":[', *items, b"]", self._foot]
+        body += [b',"input":[', *items, b"]", foot]
         return self._url, body
 
     def headers(self, key: str) -> dict[str, str]:
@@ -72,14 +74,14 @@ class OpenAIResponses(Adapter):
             raise self._refused(response, body, key, status)
         reader.end(body)
 
-    def _settings(self) -> tuple[bytes, bytes]:
+    def _settings(self, most: int | None) -> tuple[bytes, bytes]:
         """What stands before the input and after it; the same in every request."""
         spec = self.spec
         fields: dict[str, Json] = {"stream": True, "store": False}
         if not _NO_REASONING.match(spec.name.rpartition("/")[2]):
             fields["include"] = ["reasoning.encrypted_content"]
-        if spec.max_output_tokens is not None:
-            fields["max_output_tokens"] = spec.max_output_tokens
+        if most is not None:
+            fields["max_output_tokens"] = most
         if spec.temperature is not None:
             fields["temperature"] = spec.temperature
         if spec.effort:

@@ -61,7 +61,7 @@ class Price:
         self._info: ModelInfo | None = None
         self._rates: tuple[ModelPrice, Rates] | None = None
         # Behind an address of the owner's own nobody knows what a token costs.
-        self._known = self._free or bool(spec.base_url)
+        self._known = self._free or bool(spec.base_url) or spec.price is not None
 
     @asynccontextmanager
     async def known(self) -> AsyncIterator[None]:
@@ -82,6 +82,9 @@ class Price:
         """US dollars; None where no price is known."""
         if self._free:
             return 0.0
+        if self._spec.price is not None:
+            per_input, per_output = self._spec.price
+            return (usage.input * per_input + usage.output * per_output) / 1e6
         if self._info is None:
             return None
         # Some prices change with the date or the hour: genai-prices says which holds now.

@@ -24,6 +24,8 @@ class Provider:
     protocol: Protocol
     base_url: str = ""
     """Empty where the adapter knows it."""
+    hosts: tuple[str, ...] = ()
+    """The provider's own, besides that of `base_url`: its key goes there and nowhere else."""
     env: tuple[str, ...] = ()
     """Variables that may hold the key, the first being the usual one."""
     key: Literal["needed", "optional", "none"] = "needed"
@@ -44,6 +46,7 @@ _ROWS = (
         name="anthropic",
         title="Anthropic",
         protocol="anthropic",
+        hosts=("api.anthropic.com",),
         env=("ANTHROPIC_API_KEY",),
         keys_at="https://platform.claude.com/settings/keys",
         aliases=("claude",),
@@ -53,6 +56,7 @@ _ROWS = (
         name="openai",
         title="OpenAI",
         protocol="openai-responses",
+        hosts=("api.openai.com", "eu.api.openai.com", "us.api.openai.com"),
         env=("OPENAI_API_KEY",),
         keys_at="https://platform.openai.com/api-keys",
         aliases=("openai-responses",),
@@ -62,6 +66,7 @@ _ROWS = (
         name="openai-chat",
         title="OpenAI (Chat Completions)",
         protocol="openai-chat",
+        hosts=("api.openai.com", "eu.api.openai.com", "us.api.openai.com"),
         env=("OPENAI_API_KEY",),
         keys_at="https://platform.openai.com/api-keys",
         prices="openai",
@@ -71,6 +76,7 @@ _ROWS = (
         name="gemini",
         title="Google Gemini",
         protocol="gemini",
+        hosts=("generativelanguage.googleapis.com",),
         env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         keys_at="https://aistudio.google.com/apikey",
         aliases=("google",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from perdure.kernel.errors import ConfigError
 from perdure.kernel.ports import Model
 
 from .credentials import Credentials, missing
+from .places import local_place, origin
 from .providers import PROVIDERS, Provider, find, nearest
 from .spec import ModelSpec, Secret
 from .wire import Http
@@ -66,8 +67,9 @@ class Models:
         spec = replace(
             spec,
             provider=row.name,
-            base_url=spec.base_url or self._moved(row),
+            base_url=spec.base_url or local_place(row, self._env),
             api_key=spec.api_key or self._key(row, spec),
+            no_key=self._withheld(spec),
         )
         match row.protocol:
             case "anthropic":
@@ -118,8 +120,10 @@ class Models:
         """A server behind `base_url`, or one of the many that pydantic-ai reaches."""
         if not spec.name:
             raise ConfigError(f"{spec.provider!r} names no model.", hint=_known(spec.provider))
-        key = spec.api_key or self._credentials.secret(spec.provider, needed=False)
-        spec = replace(spec, api_key=key)
+        key = spec.api_key or self._credentials.secret(
+            spec.provider, needed=False, at=spec.base_url
+        )
+        spec = replace(spec, api_key=key, no_key=self._withheld(spec))
         if spec.base_url:
             from .openai_chat import OpenAIChat
 
@@ -137,19 +141,15 @@ class Models:
             if self._credentials.get(row.name) is None:
                 raise missing(row.name, row.env)
             return self._credentials.secret(row.name)
-        return self._credentials.secret(row.name, needed=False)
+        return self._credentials.secret(row.name, needed=False, at=spec.base_url)
 
-    def _moved(self, row: Provider) -> str:
-        """Where a variable puts a local server, as a base address; empty where none does."""
-        place = self._env.get(row.base_url_env, "").strip() if row.base_url_env else ""
-        if not place:
-            return ""
-        url = place if "://" in place else f"http://{place}"
-        # 0.0.0.0 is where a server listens, not where one reaches it.
-        url = url.replace("//0.0.0.0", "//127.0.0.1").rstrip("/")
-        if ":" not in url.partition("://")[2] and url.startswith("http://"):
-            url += ":11434"
-        return url if url.endswith("/v1") else f"{url}/v1"
+    def _withheld(self, spec: ModelSpec) -> Callable[[], str] | None:
+        """Says, when such a server wants a key, why it was sent none."""
+        if not spec.base_url or spec.api_key is not None:
+            return None
+        origin(spec.base_url)  # what is no address is found now, not at the first call
+        provider, at = spec.provider, spec.base_url
+        return lambda: self._credentials.withheld(provider, at)
 
 
 def _known(provider: str) -> str:

@@ -28,7 +28,7 @@ from perdure.kernel.events import (
 from perdure.kernel.ports import Emit
 from perdure.kernel.prompt import AssistantItem, Item, Prompt, Reply, ResultsItem, UserItem
 
-from .local import Sleep, asks_for_summary, tell
+from .local import Sleep, asks_for_summary, asks_to_read, tell
 from .script_file import Expect, Script, ScriptReply, read_script
 
 FORMAT = "script"
@@ -61,6 +61,8 @@ class ScriptModel:
         return self._name
 
     async def call(self, prompt: Prompt, request: RequestId, emit: Emit) -> Reply:
+        if asks_to_read(prompt):
+            return self._reading(prompt)
         at = self._position(prompt.items)
         if asks_for_summary(prompt):
             text = f"{self._script.summary}\n[script: {at} replies played]"
@@ -92,6 +94,18 @@ class ScriptModel:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _reading(self, prompt: Prompt) -> Reply:
+        """The reader's answer, by how often it has answered already."""
+        reads = self._script.reads
+        if not reads:
+            raise ModelError(
+                f"{self._script.path}: `extract` was called, and there are no `reads:`.",
+                kind="invalid",
+            )
+        attempt = sum(isinstance(i, AssistantItem) for i in prompt.items)
+        text = reads[min(attempt, len(reads) - 1)]
+        return Reply(model=self._name, parts=(Text(text=text),), stop="end", cost_usd=0.0)
 
     def _position(self, items: Sequence[Item]) -> int:
         """How many replies were played, by what the context still shows of them."""

@@ -82,6 +82,8 @@ class Script:
     path: Path
     replies: tuple[ScriptReply, ...]
     summary: str
+    reads: tuple[str, ...]
+    """Answers of the reader behind `extract`: the nth to the nth attempt, the last to all after it."""
     at_end: Literal["fail", "repeat"]
 
 
@@ -135,7 +137,7 @@ def _loader(text: str) -> yaml.SafeLoader:
 
 
 def _script(value: _Value) -> Script:
-    keys = value.keys("replies", "summary", "at_end", "wait", "delay", "chunk")
+    keys = value.keys("replies", "summary", "reads", "at_end", "wait", "delay", "chunk")
     if "replies" not in keys:
         raise value.wrong("expected `replies:`, a list")
     defaults = _pace(keys, ScriptReply(line=0))
@@ -148,7 +150,8 @@ def _script(value: _Value) -> Script:
         if all(r.error is not None for r in replies):
             raise keys["at_end"].wrong("repeating errors only would never end")
     summary = keys["summary"].text() if "summary" in keys else "What was said is in the log."
-    return Script(path=value.path, replies=replies, summary=summary, at_end=at_end)
+    reads = tuple(r.text() for r in keys["reads"].items()) if "reads" in keys else ()
+    return Script(path=value.path, replies=replies, summary=summary, reads=reads, at_end=at_end)
 
 
 _REPLY = (

@@ -24,9 +24,13 @@ class ModelSpec:
     """Empty: the provider's own."""
     api_key: Secret | None = field(default=None, repr=False, compare=False)
     """None where the server asks for none."""
+    no_key: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """What to tell a person when the server at `base_url` wants a key and was sent none."""
     temperature: float | None = None
     max_output_tokens: int | None = None
     effort: Effort = ""
+    price: tuple[float, float] | None = None
+    """US dollars for a million tokens in and out, where the owner said so."""
     context_window: int | None = None
     """Tokens; None: as genai-prices or the registry knows."""
     extra: Mapping[str, Json] = field(default_factory=dict)

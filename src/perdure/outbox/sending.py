@@ -39,6 +39,9 @@ class Commands(Protocol):
     ) -> Outcome:
         """Run once per key; with `resumed`, join the run of an earlier process."""
 
+    def known(self, key: str) -> bool:
+        """Was it begun?"""
+
     def forget(self, key: str) -> None:
         """The outcome of this key is on record."""
 
@@ -58,26 +61,27 @@ class CommandOutbox:
         self._workspace = workspace
 
     async def send(self, session: SessionId, delivery: Delivery, *, resumed: bool) -> Sent:
-        attempt = delivery.attempts
         channel = self._channels().get(delivery.to)
         try:
             file = await asyncio.to_thread(self._letters.write, _letter(session, delivery))
             if channel is None:
                 sent = Sent(outcome="failed", error=f"perdure.yaml has no outbox {delivery.to!r}")
             else:
-                sent = await self._attempt(channel, delivery, attempt, file, resumed)
+                sent = await self._attempt(channel, delivery, file, resumed)
         except (PerdureError, OSError) as error:
             return Sent(outcome="retry", error=str(error))
         return sent
 
+    def begun(self, delivery: Delivery) -> bool:
+        """Has the command of its present attempt begun, so that it may have left? Blocking."""
+        return self._commands.known(_key(delivery))
+
     async def _attempt(
-        self, channel: Channel, delivery: Delivery, attempt: int, file: Path, resumed: bool
+        self, channel: Channel, delivery: Delivery, file: Path, resumed: bool
     ) -> Sent:
-        # Each attempt its own key: a supervisor runs a key once, whatever becomes of this process.
-        key = f"{delivery.delivery}.{attempt}.{delivery.at.timestamp()}"
         outcome = await self._commands.run(
             f"( {channel.command}\n) < {shlex.quote(str(file))}",
-            key=key,
+            key=_key(delivery),
             cwd=self._workspace,
             timeout=channel.timeout,
             resumed=resumed,
@@ -91,6 +95,11 @@ class CommandOutbox:
                 await asyncio.to_thread(self._letters.remove, delivery.delivery)
             else:
                 await asyncio.to_thread(self._letters.write, _letter(session, delivery))
+
+
+def _key(delivery: Delivery) -> str:
+    """Each attempt its own: a supervisor runs a key once, whatever becomes of this process."""
+    return f"{delivery.delivery}.{delivery.attempts}.{delivery.at.timestamp()}"
 
 
 def _sent(outcome: Outcome, said: str) -> Sent:

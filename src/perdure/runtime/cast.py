@@ -35,6 +35,10 @@ class Cast:
         context.budget = self._budget(agent, min(self._source.window(s) for s in specs))
         return Setup(models=models, limits=agent.limits, collect=agent.session.collect_ms / 1000)
 
+    def alone(self, chosen: str) -> Model:
+        """One that has seen nothing of the session. Raises ConfigError."""
+        return self._source.open(self.specs(self._agent(), chosen)[0])
+
     def check(self, chosen: str) -> None:
         """Raises InvalidInput or ConfigError when the owner's choice cannot be opened."""
         self._model(_parsed(chosen))
@@ -101,6 +105,7 @@ def _spec(settings: OneModel) -> ModelSpec:
         max_output_tokens=settings.max_output_tokens,
         effort=settings.effort,
         context_window=settings.context_window,
+        price=(settings.price.input, settings.price.output) if settings.price else None,
         timeout_seconds=settings.timeout_seconds,
         headers=settings.headers,
         extra=settings.extra,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -17,10 +17,8 @@ from perdure.kernel.errors import StorageError
 from perdure.kernel.events import (
     AnyDelta,
     AnyEvent,
-    ApprovalAnswer,
-    ApprovalId,
+    ApprovalDecided,
     ApprovalRequested,
-    ApprovalScope,
     DeliveryId,
     Json,
     MessageId,
@@ -32,7 +30,8 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.inbox import Inbox, Receipt
 from perdure.kernel.journal import Journal
-from perdure.kernel.ports import Checkpointer, Gate, Hooks, Outbox
+from perdure.kernel.labels import Label
+from perdure.kernel.ports import Budgets, Checkpointer, Gate, Hooks, Outbox
 from perdure.kernel.runner import Runner
 from perdure.kernel.state import State, evolve
 from perdure.storage import OpenedSession
@@ -44,8 +43,9 @@ from .outcomes import Outcomes
 from .services import Services
 from .views import OpenApproval, OpenDoubt, SessionStatus, SessionView, TurnOutcome
 
-SNAPSHOT_EVERY = 256
-"""Records since the last snapshot, at least; and a quarter of the log, so that writing them stays cheap."""
+SNAPSHOT_EVERY, SNAPSHOT_SHARE = 256, 4
+"""While a session is in use: records since the last snapshot, at least, and a fourth of the log, so that
+writing them stays cheap. When it is closed, an eighth of those records will do."""
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +69,9 @@ class Parts:
     hooks: Hooks
     outbox: Outbox
     checkpointer: Checkpointer
+    budgets: Budgets
+    screen: Callable[[AnyEvent], AnyEvent]
+    """See `Journal`."""
 
 
 class Live:
@@ -91,7 +94,7 @@ class Live:
         self.progressed: Callable[[], None] | None = None
         """Called once, when the session has made a first step after a restart."""
         self._services, self._rested, self._cast = services, rested, parts.cast
-        self._context = parts.context
+        self._context, self._screen = parts.context, parts.screen
         self._broadcast = Broadcast(opened.log.last)
         self.outcomes = Outcomes()
         if state.turn is not None:
@@ -102,6 +105,8 @@ class Live:
             context=parts.context,
             clock=services.clock,
             publish=self._publish,
+            observe=parts.gate.feed,
+            screen=parts.screen,
         )
         self._inbox = Inbox(self._journal, services.ids)
         self._runner = Runner(
@@ -116,6 +121,7 @@ class Live:
                 emit=self._broadcast.delta,
                 outbox=parts.outbox,
                 checkpointer=parts.checkpointer,
+                budgets=parts.budgets,
                 boot=services.boot,
             )
         )
@@ -153,6 +159,7 @@ class Live:
             model=state.model or self._cast.name,
             status=self.status,
             error=self._trouble or state.failed,
+            label=state.label,
         )
 
     @property
@@ -203,6 +210,7 @@ class Live:
         sender: str,
         key: str,
         deliver: str = "",
+        label: Label | None = None,
     ) -> Receipt:
         self._usable()
         self.held = ""
@@ -216,27 +224,21 @@ class Live:
                 sender=sender,
                 key=key,
                 deliver=deliver,
+                label=label,
             )
         self.poke(interrupt=mode == "interrupt" and not receipt.duplicate)
         return receipt
 
-    async def decide(
-        self,
-        approval: ApprovalId,
-        answer: ApprovalAnswer,
-        *,
-        scope: ApprovalScope,
-        by: str,
-        note: str,
-    ) -> ApprovalRequested:
-        """The request that was answered. Raises NotFound or Conflict."""
+    async def decide(self, answers: Sequence[ApprovalDecided]) -> list[ApprovalRequested]:
+        """The requests that were answered: all, or none. Raises NotFound or Conflict."""
         self._usable()
-        request = self.state.approvals.get(approval)
-        with self._breaking():
-            await self._inbox.decide(approval, answer, scope=scope, by=by, note=note)
-        self.poke()
-        assert request is not None
-        return request
+        open_ones = dict(self.state.approvals)
+        try:
+            with self._breaking():
+                await self._inbox.decide(answers)
+        finally:
+            self.poke()  # one that expired is closed by now, whatever a clock that stood still says
+        return [open_ones[a.approval] for a in answers]
 
     def doubts(self) -> list[OpenDoubt]:
         return [
@@ -288,6 +290,12 @@ class Live:
         with self._breaking():
             await self._inbox.configure(model=model, title=title)
         self._rested(self)
+
+    async def tell_model(self, text: str) -> None:
+        """Something that it will read before it answers next."""
+        self._usable()
+        self._journal.append(NoticeAdded(text=text, audience="model"))
+        await self._committed()
 
     async def settled(self) -> None:
         """All that was appended so far is on disk."""
@@ -363,14 +371,16 @@ class Live:
             if not self.error:
                 raise
         except Exception as error:  # the task's boundary: this session fails, no other (D12)
-            self.error = f"internal error: {type(error).__name__}: {error}"
+            told = NoticeAdded(text=f"internal error: {type(error).__name__}: {error}")
+            clean = self._screen(told)
+            self.error = clean.text if isinstance(clean, NoticeAdded) else told.text
         finally:
             # Invariant: no await between the runner's end and this, so that no wake-up is lost.
             self._task = None
             self.used = self._services.clock.monotonic()
         if not self.error:
             self._services.store.unfinished.clear(self.id)
-            self._save(SNAPSHOT_EVERY)
+            self._save(SNAPSHOT_EVERY, SNAPSHOT_SHARE)
         self._rested(self)
 
     def _publish(self, record: Record) -> None:
@@ -380,10 +390,11 @@ class Live:
         self.outcomes.record(record)
         self._broadcast.record(record)
 
-    def _save(self, least: int) -> None:
-        """Write a snapshot if it would spare the next opening enough."""
+    def _save(self, least: int, share: int = 0) -> None:
+        """Write a snapshot if it would spare the next opening enough: so many records, and so large a
+        part of those that the last one holds."""
         new = self.state.seq - self._snapshot_at
-        if self._saving is None and new >= max(least, self._snapshot_at // 4):
+        if self._saving is None and new >= max(least, share and self._snapshot_at // share):
             payload = _encode(Saved(state=self.state, context=msgspec.Raw(self._context.dump())))
             self._snapshot_at = self.state.seq
             # Invariant: tied to the log as it is now, before anything else is appended.

@@ -13,6 +13,7 @@ from perdure.storage import Committer, Disk, Index, RealDisk, SessionStore, Syst
 from perdure.tools import Tool
 
 from .runtime import Runtime
+from .secrecy import Secrecy
 from .services import ModelSource, Services
 from .team import Team
 
@@ -25,6 +26,7 @@ async def open_runtime(
     clock: Clock | None = None,
     ids: Ids | None = None,
     disk: Disk | None = None,
+    secrecy: Secrecy | None = None,
 ) -> Runtime:
     """Open a workspace and go on with what was unfinished. `tools` are added for every agent;
     the other arguments put something else in the place of the real thing.
@@ -45,7 +47,9 @@ async def open_runtime(
         commands=commands,
         boot=boot_id(),
     )
-    runtime = Runtime(found, agents, Team(agents, services, commands, tools=tools), services)
+    runtime = Runtime(
+        found, agents, Team(agents, services, commands, tools=tools, secrecy=secrecy), services
+    )
     await runtime.start()
     return runtime
 

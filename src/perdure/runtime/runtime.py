@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from perdure.kernel.errors import (
 from perdure.kernel.events import (
     AnyDelta,
     ApprovalAnswer,
+    ApprovalDecided,
     ApprovalId,
     ApprovalScope,
     ArtifactId,
@@ -40,13 +42,17 @@ from perdure.kernel.events import (
     SessionStarted,
     Text,
 )
+from perdure.kernel.labels import Label
 from perdure.outbox import Letter
 
+from .confining import uncontained
+from .labelling import label_restored
 from .listing import Listing
 from .live import Live
 from .resuming import Resuming
 from .rooms import Rooms, held
 from .services import Services
+from .speakers import speaker
 from .team import Team
 from .views import (
     Accepted,
@@ -56,11 +62,16 @@ from .views import (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
     TurnOutcome,
 )
 
 MOST_TEXT = 4_000_000
 """Characters of one message."""
+
+
+NAMED = 20
+"""Files that a notice to the model names."""
 
 
 class Runtime:
@@ -80,6 +91,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Resume what was unfinished, and from then on let go of what nobody uses."""
+        self._team.outside.start()
         await self._rooms.start()
         await self._watch.start()
 
@@ -130,7 +142,12 @@ class Runtime:
         return live.view()
 
     async def session(self, session: SessionId) -> SessionView:
-        return (await self._open(session)).view()
+        view = (await self._open(session)).view()
+        return msgspec.structs.replace(
+            view,
+            mode=self._team.mode(view.agent),
+            sandbox=uncontained(self._agents, view.agent),
+        )
 
     async def sessions(
         self, limit: int = 50, before: str | None = None, agent: str | None = None
@@ -186,19 +203,27 @@ class Runtime:
         sender: str = "",
         key: str = "",
         deliver: str = "",
+        label: Label | None = None,
     ) -> Accepted:
         """Returns once the message is on disk (D1). `deliver`: channel of the outbox for the answer.
-        Raises InvalidInput when there is no such channel."""
+        `label`: of what it says; by default told from source and sender. Raises InvalidInput when there
+        is no such channel."""
         if deliver and deliver not in (channels := self._team.channels()):
             known = ", ".join(channels) or "none"
             raise InvalidInput(
                 f"there is no outbox {deliver!r}", hint=f"perdure.yaml has: {known}."
             )
-        checked = _checked(parts)
+        checked = self._team.secrecy.said(_checked(parts))
         live = await self._open(session)
         self._rooms.release(session)
         receipt = await live.submit(
-            checked, mode=mode, source=source, sender=sender, key=key, deliver=deliver
+            checked,
+            mode=mode,
+            source=source,
+            sender=sender,
+            key=key,
+            deliver=deliver,
+            label=label or speaker(source, sender),
         )
         return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
 
@@ -263,10 +288,17 @@ class Runtime:
         by: str = "owner",
         note: str = "",
     ) -> None:
+        given = ApprovalDecided(approval=approval, answer=answer, scope=scope, by=by, note=note)
+        await self.decide_all(session, [given])
+
+    async def decide_all(self, session: SessionId, answers: Sequence[ApprovalDecided]) -> None:
+        """Answer several at once: all of it counts, or nothing. Raises NotFound for one that is not open,
+        Conflict for one that has expired or a scope that was not offered."""
         live = await self._open(session)
-        request = await live.decide(approval, answer, scope=scope, by=by, note=note)
-        if answer == "allow" and scope == "always":
-            await asyncio.to_thread(self._team.remember, live.state.agent, request.rule)
+        requests = await live.decide(answers)
+        for given, request in zip(answers, requests, strict=True):
+            if given.answer == "allow" and given.scope == "always":
+                await asyncio.to_thread(self._team.remember, live.state.agent, request.rule)
 
     async def doubts(self, session: SessionId) -> list[OpenDoubt]:
         """Calls that were under way at a crash, and that the owner has not settled."""
@@ -308,7 +340,7 @@ class Runtime:
         await live.settled()
         return await asyncio.to_thread(live.report, context_report, request)
 
-    def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
+    async def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path:
         live = self._rooms.get(session)
         store = self._services.store
         artifacts = live.opened.artifacts if live else store.artifacts(session)
@@ -343,12 +375,25 @@ class Runtime:
                     f"session {other.id} is in the middle of a turn in {place}",
                     hint=f"Stop it first: perdure session stop {other.id}",
                 )
-        seq = live.state.seq
-        return await asyncio.to_thread(
-            lambda: self._checkpoints.restore(session, checkpoint, seq=seq)
-        )
+        coming = await asyncio.to_thread(self._checkpoints.changes, session, checkpoint)
+        if coming.changes:
+            # First, so that no crash leaves a model that believes in files as they no longer are.
+            await live.tell_model(_put_back(coming, found.at))
+        seq, label = live.state.seq, live.state.label
+
+        def restore() -> Restored:
+            # Before, so that nothing comes back without it; after, onto the files themselves.
+            label_restored(self._team.labels, folder, coming.changes, label)
+            restored = self._checkpoints.restore(session, checkpoint, seq=seq)
+            label_restored(self._team.labels, folder, restored.changes, label)
+            return restored
+
+        return await asyncio.to_thread(restore)
 
     # Agents and the process -----------------------------------------------------------------------
+
+    async def spending(self) -> SpendingView:
+        return await asyncio.to_thread(self._team.spending)
 
     def agents(self) -> Sequence[AgentView]:
         views = []
@@ -360,6 +405,7 @@ class Runtime:
                     description=agent.description if agent else "",
                     model=self._team.model_name(agent) if agent else "",
                     error=entry.error,
+                    mode=self._team.mode(entry.name),
                 )
             )
         return views
@@ -380,6 +426,14 @@ class Runtime:
             sessions_open=sum(1 for _ in self._rooms),
             sessions_running=sum(live.running for live in self._rooms),
             memory_mb=_memory_mb(),
+            dangerous=tuple(
+                v.name for v in self._agents.list() if self._team.mode(v.name) == "dangerous"
+            ),
+            uncontained=tuple(
+                f"{v.name}: {what}"
+                for v in self._agents.list()
+                if (what := uncontained(self._agents, v.name))
+            ),
         )
 
     # Inside -------------------------------------------------------------------------------------
@@ -389,8 +443,11 @@ class Runtime:
 
     async def _tell(self, session: str, text: str, key: str) -> None:
         """A background process has something to say to its session."""
+        id_ = SessionId(session)
+        state = (await self._open(id_)).state
+        label = await self._team.process_label(id_, key.removeprefix("process:"), state.label)
         parts = (Text(text=text),)
-        await self.submit(SessionId(session), parts, source="process", sender="process", key=key)
+        await self.submit(id_, parts, source="process", sender="process", key=key, label=label)
 
     def _as_now(self, view: SessionView) -> SessionView:
         """What the listing says, corrected by what is known of the session at this moment."""
@@ -446,3 +503,14 @@ def _memory_mb() -> float:
         import resource
 
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)
+
+
+def _put_back(coming: Changes, at: datetime) -> str:
+    """What the model must know of files that changed behind its back."""
+    names = [c.path for c in coming.changes]
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return (
+        f"The owner has files in {coming.workdir} put back to how they were at "
+        f"{at:%Y-%m-%d %H:%M:%S} UTC: {', '.join(names[:NAMED])}{more}. "
+        "Read them again before you rely on what you saw or wrote since."
+    )

@@ -11,21 +11,31 @@ from pathlib import Path
 
 from perdure.agents import Agent, Agents
 from perdure.agents.config import NAME_PATTERN
-from perdure.checkpoints import Checkpoints, TurnCheckpoints
+from perdure.budgets import Ledger, SessionBudgets
+from perdure.checkpoints import Checkpoints, Limits, TurnCheckpoints
 from perdure.context import AgentPrefix, ContextBudget, SessionContext
-from perdure.guard import Places, PolicyFiles, PolicyGate
+from perdure.guard import Flow, Loops, Places, PolicyFiles, PolicyGate, TrustFile
 from perdure.hooks import CommandHook, HookRunner, HookSet
-from perdure.kernel.errors import Damaged, PerdureError
+from perdure.kernel.errors import Damaged, NotFound, PerdureError, StorageError
 from perdure.kernel.events import CheckpointTaken, SessionId, SessionStarted, TurnId
+from perdure.kernel.labels import SELF, UNKNOWN, Label
 from perdure.memory import MemoryFiles
 from perdure.outbox import Channel, CommandOutbox, Letters
-from perdure.sandbox import ProcessWatch, SupervisedCommands
+from perdure.sandbox import Process, ProcessWatch, SupervisedCommands
 from perdure.storage import OpenedSession
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
+from perdure.tools.labelling import printed_label
 
 from .cast import EMBEDDED, Cast
+from .confining import cannot_reach_out, confines_of, containment_of
+from .labelling import file_labels
 from .live import Live, Parts, restore
+from .outside import Outside
+from .reading import SessionReader
+from .secrecy import ScreenedOutbox, Secrecy
 from .services import Services
+from .spending import Quotes, caps_of, overview
+from .views import SpendingView
 
 CHARS_PER_TOKEN = 3
 """For the cut of tool results, on the safe side of what tokenizers give for text and code."""
@@ -48,16 +58,28 @@ class Team:
         commands: SupervisedCommands,
         *,
         tools: Sequence[type[Tool]] = (),
+        secrecy: Secrecy | None = None,
     ) -> None:
         """`tools`: brought by the program that embeds Perdure, for every agent."""
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
         self.checkpoints = Checkpoints(
-            agents.workspace.private / "checkpoints", services.clock, services.ids
+            agents.workspace.private / "checkpoints",
+            services.clock,
+            services.ids,
+            self._checkpoint_limits,
         )
         self.letters = Letters(agents.workspace.private / "outbox")
-        self._outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
+        self.ledger = Ledger(agents.workspace.private / "budgets", services.clock)
+        self.trust = TrustFile(agents.workspace.private / "trust.yaml")
+        self.labels = file_labels(agents.workspace.private, services.boot)
+        self.secrecy = secrecy or Secrecy.of(agents.workspace)
+        self._contexts: dict[str, Callable[[], Label]] = {}
+        """By session that was opened: the label of what it holds."""
+        self.outside = Outside(agents, self.secrecy, self._heard, self._label)
+        outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
+        self._outbox = ScreenedOutbox(outbox, self.secrecy, outbox.begun)
         self._warming: dict[tuple[str, str], asyncio.Future[int]] = {}
 
     async def open(self, opened: OpenedSession, rested: Callable[[Live], None]) -> Live:
@@ -75,14 +97,24 @@ class Team:
         services, kit = self._services, self._kit(agent)
         cast = Cast(lambda: self._agents.get(agent), services.models)
         context = self._context(opened, agent, kit, cast)
+        containment = containment_of(self._agents, self.outside, opened.id, agent, workdir)
+        budgets = self._budgets(opened.id, agent, lambda: state.model)
         bench = Bench(
             toolbox=kit.toolbox,
             session=opened.id,
             workdir=workdir,
             artifacts=opened.artifacts,
-            commands=self._commands,
+            commands=self._commands.within(containment),
             scratch=self._root_private / "processes",
             max_result_chars=context.budget.max_result_tokens * CHARS_PER_TOKEN,
+            labels=self.labels,
+            context=lambda: state.label,
+            reader=SessionReader(
+                lambda: cast.alone(state.model), services.ids, budgets, lambda: state
+            ),
+            screen=self.secrecy,
+            doors=self.outside.egress.door(opened.id, agent),
+            search=self.outside.search,
         )
         places = Places(
             workspace=self._root,
@@ -94,9 +126,27 @@ class Team:
             ],
         )
         gate = PolicyGate(
-            bench, kit.policy, places, session=opened.id, ids=services.ids, boot=services.boot
+            bench,
+            kit.policy,
+            places,
+            session=opened.id,
+            ids=services.ids,
+            clock=services.clock,
+            flow=Flow(
+                earlier=opened.log.read,
+                tools=kit.toolbox.get,
+                directory=self.trust.current,
+                admits=lambda url, tool: self.outside.admits(url, tool, agent),
+                control=lambda path: places.zone(path, write=True) == "control",
+                contained=lambda: cannot_reach_out(confines_of(self._agents.get(agent).sandbox)),
+            ),
+            loops=Loops(),
+            environment=self._commands.environment,
+            earlier=opened.log.read,
+            boot=services.boot,
         )
         state = restore(opened, context)
+        self._contexts[opened.id] = lambda: state.label
         await self.warm(agent, state.model)
         parts = Parts(
             context=context,
@@ -105,8 +155,27 @@ class Team:
             hooks=HookRunner(kit.hooks, opened.id),
             outbox=self._outbox,
             checkpointer=_Checkpointer(self._agents, self.checkpoints, opened.id, workdir),
+            screen=self.secrecy.event,
+            budgets=budgets,
         )
         return Live(opened, state, parts, services, rested)
+
+    def _budgets(self, session: SessionId, agent: str, chosen: Callable[[], str]) -> SessionBudgets:
+        def found() -> Agent:
+            return self._agents.get(agent)
+
+        return SessionBudgets(
+            self.ledger,
+            lambda: caps_of(found, lambda: self._agents.workspace.config),
+            Quotes(found, chosen),
+            self._services.clock,
+            agent=agent,
+            session=session,
+        )
+
+    def spending(self) -> SpendingView:
+        """Raises StorageError."""
+        return overview(self.ledger, self._agents, self._services.clock.now())
 
     async def warm(self, agent: str, chosen: str) -> None:
         """What is known of a cloud's models takes half a second to load, once: not on the event loop.
@@ -119,9 +188,27 @@ class Team:
                     self._warming[key] = asyncio.ensure_future(look)
                 await asyncio.shield(self._warming[key])
 
+    def _checkpoint_limits(self) -> Limits:
+        """As perdure.yaml is now."""
+        found = self._agents.workspace.config.checkpoints
+        return Limits(
+            files=found.files,
+            file_bytes=found.file_mb << 20,
+            bytes=found.total_mb << 20,
+            seconds=found.seconds,
+            keep=found.keep,
+        )
+
     def remember(self, agent: str, rule: str) -> None:
         """The owner said "always". Raises PerdureError when it cannot be stored."""
         self._kit(agent).policy.remember(rule)
+
+    def mode(self, agent: str) -> str:
+        """Of the agent's policy as its files say now; `broken` where they cannot be read."""
+        try:
+            return self._kit(agent).policy.current().mode
+        except PerdureError:
+            return "broken"
 
     def reload(self) -> list[str]:
         """Read the policies, hooks and tools of all agents again; what is wrong with them. Runs the
@@ -152,11 +239,37 @@ class Team:
         self, notify: Callable[[str, str, str], Awaitable[object]], exists: Callable[[str], bool]
     ) -> ProcessWatch:
         """Tells sessions of their background processes; see `ProcessWatch`."""
-        return ProcessWatch(self._commands.background, notify, exists=exists)
+        return ProcessWatch(
+            self._commands.background, notify, exists=exists, ended=self._process_ended
+        )
+
+    async def process_label(self, session: SessionId, process: str, context: Label) -> Label:
+        """Of what a background process prints. `context`: of its session, which holds no less."""
+        try:
+            found = await self._commands.background.find(session, process)
+        except NotFound:
+            return SELF.join(context)
+        return printed_label(found, self.labels, context)
+
+    def _label(self, session: str) -> Label:
+        """Of what a session holds; that of one which is not open since the last start is not known."""
+        context = self._contexts.get(session)
+        return UNKNOWN if context is None else context()
+
+    def _heard(self, session: str, host: str) -> None:
+        """Commands of a session are about to get something from there. In a thread of its own."""
+        self.labels.heard(session, host)
+
+    async def _process_ended(self, process: Process) -> None:
+        """What it may have written is labelled; where that fails, the time it ran stays noted."""
+        printed_label(process, self.labels, SELF)
+        with contextlib.suppress(StorageError):
+            await asyncio.to_thread(self.labels.end, process.key)
 
     async def end_processes(self, session: SessionId) -> None:
         """A session is deleted: what it left running ends."""
         await self._commands.background.stop_all(session)
+        await self.outside.ended(session)
 
     def release(self) -> None:
         """Before a shutdown: running commands go on, to be joined at the next start."""
@@ -166,6 +279,9 @@ class Team:
         for kit in self._kits.values():
             kit.hooks.close()
         await self._commands.close()
+        await self.outside.close()
+        self.labels.close()
+        self.ledger.close()
 
     @property
     def _root(self) -> Path:
@@ -181,7 +297,11 @@ class Team:
             private = self._root_private
             own = private / "agents" / agent
             kit = self._kits[agent] = Kit(
-                toolbox=Toolbox(core=self._core, folders=(private / "tools", own / "tools")),
+                toolbox=Toolbox(
+                    core=self._core,
+                    folders=(private / "tools", own / "tools"),
+                    also=self.outside.tools,
+                ),
                 policy=PolicyFiles(private, agent),
                 hooks=HookSet((private / "hooks", own / "hooks"), lambda: self._commands_of(agent)),
             )
@@ -225,6 +345,7 @@ class Team:
             tools=kit.toolbox.schemas,
             clock=services.clock,
             workspace=str(self._root),
+            labels=self.labels.of,
         )
         return SessionContext(
             source,
@@ -245,6 +366,6 @@ class _Checkpointer:
         self._turns = TurnCheckpoints(checkpoints, session, workdir)
 
     async def take(self, turn: TurnId, seq: int) -> CheckpointTaken | None:
-        if not self._agents.workspace.config.checkpoints:
+        if not self._agents.workspace.config.checkpoints.enabled:
             return None
         return await self._turns.take(turn, seq)

@@ -16,6 +16,7 @@ from perdure.kernel.events import (
     TurnId,
     Usage,
 )
+from perdure.kernel.labels import Label
 
 SessionStatus = Literal["idle", "running", "waiting", "failed", "held"]
 """`waiting`: for the owner's approval. `failed`: the last turn failed, or the session cannot be opened.
@@ -40,6 +41,12 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     parent: SessionId | None = None
     error: str = ""
+    label: Label | None = None
+    """Of its context. None in listings."""
+    sandbox: str = ""
+    """What its commands can do that a sandbox would keep them from; empty: nothing."""
+    mode: str = ""
+    """Of its agent's policy, or `broken`. Empty in listings."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +89,44 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     error: str = ""
     """Why its files cannot be used now; the last good version stays in use."""
+    mode: str = ""
+    """Of its policy, or `broken`."""
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
     errors: tuple[str, ...] = ()
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Spent or reserved so far, and the caps; a cap that is absent is not set."""
+
+    period: Literal["day", "month"]
+    cost_usd: float = 0.0
+    tokens: int = 0
+    calls: int = 0
+    turns: int = 0
+    seconds: float = 0.0
+    caps: dict[str, float] = {}
+
+
+class AgentSpending(msgspec.Struct, frozen=True, kw_only=True):
+    agent: str
+    used: tuple[Used, ...]
+    error: str = ""
+    """Why its caps cannot be read."""
+
+
+class SpendingView(msgspec.Struct, frozen=True, kw_only=True):
+    """By UTC day and month."""
+
+    day: str
+    month: str
+    workspace: tuple[Used, ...]
+    """All agents together."""
+    agents: tuple[AgentSpending, ...]
+    unsettled: int
+    """Reservations that a crash left open; they count in full."""
 
 
 class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,3 +137,7 @@ class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
     sessions_open: int
     sessions_running: int
     memory_mb: float
+    dangerous: tuple[str, ...] = ()
+    """Agents whose policy has mode `dangerous`: whatever no rule denies runs without asking."""
+    uncontained: tuple[str, ...] = ()
+    """Agents whose commands run without a sandbox, or with an open network: `name: what`."""

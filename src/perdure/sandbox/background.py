@@ -14,14 +14,14 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from perdure.kernel.errors import Conflict, InvalidInput, NotFound
 
 from .aside import aside, whole
-from .claims import Claims, launch
+from .claims import Claims, Contain, launch
 from .ending import Ending
 from .following import Following
 from .launcher import Launcher
@@ -70,10 +70,11 @@ class Background:
         name: str = "",
         notify: str = "",
         terminal: bool = False,
+        contain: Contain | None = None,
     ) -> Process:
         """Start one, or return the one that was started under this key. `notify`: `end`, or a pattern
-        in its output. Returns within a moment, also telling what failed at once.
-        Raises Conflict when too many are running, InvalidInput, OSError."""
+        in its output. `contain`: see Claims. Returns within a moment, also telling what failed at once.
+        Raises Conflict when too many are running, InvalidInput, Unavailable, OSError."""
         if notify and notify != "end":
             check_pattern(notify)
         about = {
@@ -100,8 +101,8 @@ class Background:
                         timeout=None,
                         env=ENVIRONMENT,
                         input="terminal" if terminal else "pipe",
-                        marker=f"{session}.{id_}",
                         about=about,
+                        contain=contain,
                     )
                 elif known.state != "unstarted" or (folder / "exit").exists():
                     return None
@@ -125,11 +126,14 @@ class Background:
     async def find(self, session: str, name: str) -> Process:
         """By its id, or by the name it was given (the newest of that name). Raises NotFound."""
         known = await self.all(session)
-        for process in reversed(known):
-            if name in (process.id, process.name) and name:
-                return process
+        if (process := _called(name, known)) is not None:
+            return process
         there = ", ".join(p.id for p in known) or "none"
         raise NotFound(f"there is no process {name[:100]!r}; known: {there}")
+
+    def called(self, session: str, name: str) -> Process | None:
+        """As `find`. Blocking."""
+        return _called(name, self._all(session))
 
     async def wait(
         self,
@@ -301,3 +305,7 @@ class Background:
 
 def _nobody(_: Process) -> None:
     pass
+
+
+def _called(name: str, known: Sequence[Process]) -> Process | None:
+    return next((p for p in reversed(known) if name and name in (p.id, p.name)), None)

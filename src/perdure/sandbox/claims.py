@@ -10,12 +10,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .launcher import Launcher
+from .planning import Made
 from .supervisor import MARKER
 
 LONG_COMMAND = 100_000
@@ -23,6 +24,9 @@ LONG_COMMAND = 100_000
 
 Input = Literal["none", "pipe", "terminal"]
 """What a command reads from: nothing, what is sent to it, or a terminal that is typed into."""
+Contain = Callable[[Path | None], Made | None]
+"""Makes the plan of a command's walls, given its script if it has one; None: it was chosen to run without.
+Raises Unavailable when it cannot be contained."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,12 +48,12 @@ class Claims:
         timeout: float | None,
         env: Mapping[str, str] | None = None,
         input: Input = "none",
-        marker: str = "",
         about: Mapping[str, str] | None = None,
+        contain: Contain | None = None,
     ) -> bool:
-        """Make the folder with what is to be run in it. False: it was there. `marker` is found in the
-        environment of all that belongs to the command, by default the folder's name. `about`: kept in
-        the spec for who lists it. Raises OSError, after which there is no claim."""
+        """Make the folder with what is to be run in it. False: it was there. `about`: kept in the
+        spec for who lists it. `contain`: without, it runs as the owner's own code does. Raises OSError,
+        Unavailable, after which there is no claim."""
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(exist_ok=True, mode=0o700)
         if (folder / "spec").exists():
@@ -58,15 +62,26 @@ class Claims:
             f"{os.getpid()}.{threading.get_ident()}"  # of two who claim at once, both write theirs
         )
         new, script = folder / f"spec.{mine}", folder / f"command.{mine}"
+        long = _long(command)
+        try:
+            made = contain(script if long is not None else None) if contain else None
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
         spec = {
-            "argv": self._argv(command, script),
+            "argv": self._argv(command, made.script if made else os.fspath(script)),
+            "plan": made.plan if made else None,
             "cwd": os.fspath(cwd),
             "env": {
                 **self.environment,
                 **(env or {}),
+                **(made.env if made else {}),
                 "PWD": os.fspath(cwd),
-                MARKER: marker or folder.name,
+                # Keys and folders' names recur in copies of a workspace: this must not.
+                MARKER: f"{folder.name}.{os.urandom(6).hex()}",
             },
+            "inode": folder.stat().st_ino,
             "timeout": timeout,
             "output_limit": self.output_limit,
             "input": input,
@@ -75,7 +90,7 @@ class Claims:
             "about": dict(about or {}),
         }
         try:
-            if (long := _long(command)) is not None:
+            if long is not None:
                 script.write_bytes(long)
             new.write_text(json.dumps(spec), encoding="utf-8")
             _claim(new, folder / "spec")
@@ -92,14 +107,14 @@ class Claims:
                 new.unlink(missing_ok=True)
         return True
 
-    def _argv(self, command: str | Sequence[str], script: Path) -> list[str]:
+    def _argv(self, command: str | Sequence[str], script: str) -> list[str]:
         if not isinstance(command, str):
             return list(command)
         path = self.environment["PATH"]
         shell = shutil.which("bash", path=path) or shutil.which("sh", path=path) or "/bin/sh"
         if _long(command) is None:
             return [shell, "-c", command.encode("utf-8", "replace").decode()]
-        return [shell, os.fspath(script)]
+        return [shell, script]
 
 
 def _long(command: str | Sequence[str]) -> bytes | None:

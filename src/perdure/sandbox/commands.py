@@ -17,11 +17,14 @@ from perdure.kernel.errors import Conflict
 
 from .aside import aside, whole
 from .background import Background
-from .claims import Claims, launch
+from .claims import Claims, Contain, launch
+from .contained import Contained
+from .containment import Containment
 from .ending import held
 from .environment import boot_id, clean_environment
 from .following import Following, Outcome
 from .launcher import Launcher
+from .means import Choice
 from .tail import Stream
 
 OUTPUT_LIMIT = 4 << 30
@@ -32,6 +35,10 @@ KEPT = 7 * 24 * 3600.0
 """Seconds that folders stay whose sessions did not come back for them."""
 BACKGROUND_LIMIT = 8
 """Processes that a session may have running at once."""
+
+
+def _name(key: str) -> str:
+    return hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 class SupervisedCommands:
@@ -59,25 +66,53 @@ class SupervisedCommands:
             output_limit=output_limit,
         )
         self._launcher = Launcher(clean_environment(os.environ))
+        self.choice = Choice(root.parent / "run/sandbox.json", self._claims.environment)
         self.background = Background(self._claims, self._launcher, limit=background_limit)
+        self._going: set[str] = set()
+        """Keys whose folders are to be removed."""
         self._released: set[str] = set()
         """Beginnings of keys."""
+        self.online = True
+        self.writable: tuple[Path, ...] = ()
+        """See tools.Commands."""
         self._swept = False
         self._sweeping = threading.Lock()
 
+    def within(self, containment: Callable[[], Containment]) -> Contained:
+        """The same commands, each inside what `containment` says at that moment."""
+        return Contained(self, containment, self._claims.environment, self._root)
+
     def folder(self, key: str) -> Path:
-        name = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
-        return self._root / name
+        return self._root / _name(key)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a command sees, but for what is its own alone."""
+        return self._claims.environment
 
     def known(self, key: str) -> bool:
-        return self.folder(key).exists()
+        # As text: this stands before every call that has effects.
+        return os.path.exists(f"{self._root}/{_name(key)}")  # noqa: PTH110
+
+    def running(self, key: str) -> bool:
+        """Does it run still? Where that cannot be told, it does."""
+        try:
+            return held(self.folder(key))
+        except OSError:
+            return True
 
     def forget(self, key: str) -> None:
-        """Its result is on record: remove its folder, unless it still runs."""
-        folder = self.folder(key)
-        with contextlib.suppress(OSError):  # it cannot be told: let it stay
-            if folder.exists() and not held(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Its result is on record: remove its folder, or the next time, if its supervisor still tidies
+        up."""
+        self._going.add(key)
+        for one in tuple(self._going):
+            folder = self.folder(one)
+            with contextlib.suppress(OSError):  # it cannot be told: let it stay
+                if folder.exists():
+                    if held(folder):
+                        continue
+                    shutil.rmtree(folder, ignore_errors=True)
+            self._going.discard(one)
 
     def release(self, prefix: str = "") -> None:
         """From now on a cancelled `run` under a key that begins so leaves its command running, to be
@@ -104,13 +139,14 @@ class SupervisedCommands:
         on_output: Callable[[Stream, str], None] | None = None,
         resumed: bool = False,
         env: Mapping[str, str] | None = None,
+        contain: Contain | None = None,
     ) -> Outcome:
-        """See tools.Commands. `env` is added to what commands see."""
+        """See tools.Commands. `env` is added to what commands see. `contain`: see Claims."""
         folder = self.folder(key)
         run = Following(folder, self._boot, on_output)
 
         def start() -> None:
-            if not self._claim(folder, command, cwd, timeout, env) and not resumed:
+            if not self._claim(folder, command, cwd, timeout, env, contain) and not resumed:
                 raise Conflict(f"a command was already run under the key {key}")
             if resumed and not run.unbegun():
                 return
@@ -134,9 +170,11 @@ class SupervisedCommands:
         cwd: Path,
         timeout: float,
         env: Mapping[str, str] | None,
+        contain: Contain | None = None,
     ) -> bool:
         self._sweep()
-        return self._claims.make(folder, command, cwd, timeout=timeout, env=env)
+        make = self._claims.make
+        return make(folder, command, cwd, timeout=timeout, env=env, contain=contain)
 
     def _sweep(self) -> None:
         """Once, remove what commands of an earlier run of the machine left behind.

@@ -88,8 +88,14 @@ class Following:
         return self.pids()[0] if held(self._folder) else None
 
     def marker(self) -> str:
-        """What all of the command's processes carry in their environment."""
-        return str(self._spec().get("env", {}).get(MARKER, self._folder.name))
+        """What all of the command's processes carry in their environment. Empty in a copy of the folder,
+        whose original may have them running."""
+        spec = self._spec()
+        try:
+            copied = self._folder.stat().st_ino != spec["inode"]
+        except (OSError, KeyError):
+            return ""
+        return "" if copied else str(spec["env"][MARKER])
 
     def _leader(self) -> int | None:
         """The command's own process, if its number can have gone to no other since."""
@@ -161,8 +167,7 @@ class Following:
             told = json.loads((self._folder / "exit").read_bytes())
             state, error = told["reason"], ""
             if state == "unstarted":
-                number = int(told["errno"])
-                error = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+                error = unstarted(told)
             outcome = Outcome(
                 state=state,
                 output=self._folder / "output",
@@ -207,6 +212,13 @@ class Following:
                     return
             await aside(kill_all, supervisor, self._leader(), self.marker())
             await ended.within(DYING)
+
+
+def unstarted(told: dict[str, Any]) -> str:
+    """Why a command was not executed, from what its supervisor wrote."""
+    number, about = int(told["errno"]), str(told.get("about", ""))
+    said = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+    return f"{said}: {about}" if about else said
 
 
 def _measure(path: Path) -> tuple[int, int]:

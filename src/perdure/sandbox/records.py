@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .ending import held
-from .following import Following
+from .following import Following, unstarted
 from .tree import kill_all
 
 ProcessState = Literal["running", "exited", "stopped", "lost", "unstarted"]
@@ -122,7 +121,7 @@ def settle(folder: Path, boot: str) -> Process | None:
     process = examine(folder, boot)
     if process is None or process.state != "lost" or (folder / "exit").exists():
         return process
-    kill_all(None, None, f"{process.session}.{process.id}")
+    kill_all(None, None, Following(folder, boot).marker())
     stopped = (folder / "stopping").exists()
     state: ProcessState = "stopped" if stopped else "lost"
     outcome: dict[str, Any] = {
@@ -147,8 +146,7 @@ def _ended(process: Process) -> Process | None:
         state = told["reason"]
         error = ""
         if state == "unstarted":
-            number = int(told["errno"])
-            error = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+            error = unstarted(told)
         elif state == "lost":
             error = "its supervisor was killed, or the machine went down"
         return dataclasses.replace(

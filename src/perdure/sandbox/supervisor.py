@@ -5,7 +5,8 @@ forks a supervisor for each and answers with its process id. It ends with its in
 
 A supervisor owns one command: takes the folder's lock, writes `began`, starts the command in a session
 of its own, stores its output, hands on its input, and writes `exit` when it is over and nothing of it
-is left running. All of it is one file because an isolated interpreter finds no file beside it.
+is left running. It stays outside of the sandbox; its child goes in, by what `walls` does with the plan
+in the spec. All else is one file because an isolated interpreter finds no file beside it.
 
 Invariant: a command is started only by who holds its lock and has created `began`. So asking for a
 supervisor twice is harmless, and `lock` free without `exit` means: never begun, or its supervisor was
@@ -26,6 +27,7 @@ import signal
 import struct
 import sys
 import time
+from typing import Any, NoReturn
 
 CHUNK = 1 << 18
 GRACE = 0.25
@@ -119,8 +121,9 @@ def send(targets: list[int], number: int) -> None:
 
 
 class Supervisor:
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, waiting: Any = None) -> None:
+        """`waiting`: a child that is ready for a command like this one."""
+        self.folder, self.waiting = folder, waiting
         self.child = 0
         self.status: int | None = None
         """Wait status of the command itself, once it ended."""
@@ -136,6 +139,10 @@ class Supervisor:
         self.full = False
         self.fifo = self.sink = -1
         """Where input comes from, and where it goes to; -1 without, or when it has ended."""
+        self.groups: list[str] = []
+        """Of the kernel, which hold the command's limits."""
+        self.about = ""
+        """What could not be done, where it was not executing the command."""
         self.typed = b""
         """Taken from the one and not yet by the other."""
         self.last = False
@@ -168,7 +175,7 @@ class Supervisor:
 
     def prepare(self) -> None:
         with open(f"{self.folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
-            self.spec = json.load(file)
+            self.spec: dict[str, Any] = {"plan": None} | json.load(file)
         self.limit = self.spec["output_limit"]
         # What could fail for want of space comes before `began`; the exit file takes its space now,
         # so that a full disk cannot lose the outcome.
@@ -191,9 +198,10 @@ class Supervisor:
         self.listen()
         started = time.monotonic()
         try:
+            self.clear()
             problem = self.start()
         except OSError as error:  # no process or descriptor to be had
-            problem = error.errno or errno.EIO
+            problem, self.about = error.errno or errno.EIO, str(error.filename or "")
         if problem:
             self.finish("unstarted", 0.0, 0, problem)
             return
@@ -219,6 +227,19 @@ class Supervisor:
     def on_stop(self, *_: object) -> None:
         self.stop = True
 
+    def clear(self) -> None:
+        """What the command's plan wants before it: a group of its own. Raises OSError."""
+        plan, waiting = self.spec["plan"], self.waiting
+        ready = walls().ready if _LINUX else None
+        if waiting is not None and (ready is None or waiting.traits != ready.traits_of(plan)):
+            waiting.dismiss()
+            self.waiting = waiting = None
+        if plan and plan["cgroups"] and ready is not None:
+            bounds = walls().bounds
+            name = f"{os.getpid()}"
+            self.groups = waiting.groups if waiting else bounds.make_groups(plan["cgroups"], name)
+            bounds.limit_groups(self.groups, plan["limits"])
+
     def start(self) -> int:
         """Fork and execute the command. Returns the errno of what went wrong, or 0.
         Raises OSError only as long as there is no process."""
@@ -237,30 +258,38 @@ class Supervisor:
                 given = os.open("/dev/null", os.O_RDONLY)
             theirs = (given, out_child, err_child)
         fault, fault_child = os.pipe()
-        above = os.getpid()
-        self.child = os.fork()
-        if self.child == 0:
-            try:
-                execute(self.spec, above, theirs)
-            except OSError as error:
-                os.write(fault_child, b"%d" % (error.errno or errno.EIO))
-            finally:
-                os._exit(127)
+        self.child = self.begin(theirs, fault_child)
         with contextlib.suppress(OSError):
             os.write(self.began, b"%d\n" % self.child)
         os.close(fault_child)
         # A terminal that nobody held open would fail to be read whenever no process has it.
         for fd in theirs if self.spec["input"] != "terminal" else ():
             os.close(fd)
-        problem = os.read(fault, 16)  # ends when the command has been executed
+        problem = os.read(fault, 512)  # ends when the command has been executed
         os.close(fault)
+        number, _, about = problem.decode("utf-8", "replace").partition(" ")
+        self.about = about
         for fd in self.streams:
             os.set_blocking(fd, False)
             self.poller.register(fd, select.POLLIN)
         if self.sink >= 0:
             os.set_blocking(self.sink, False)
             self.poller.register(self.fifo, select.POLLIN)
-        return int(problem) if problem else 0
+        return int(number) if number else 0
+
+    def begin(self, streams: tuple[int, int, int], fault: int) -> int:
+        """Have a child become the command: the one that waits, or else a new one. Its process id."""
+        if self.waiting is not None:
+            with contextlib.suppress(OSError):
+                self.waiting.give(self.folder, streams, fault)
+                pid: int = self.waiting.pid
+                return pid
+        above = os.getpid()
+        child = os.fork()
+        if child == 0:
+            settle_in(above)
+            become(self.spec, streams, self.groups, fault)
+        return child
 
     def watch(self, deadline: float) -> str:
         while self.status is None:
@@ -414,6 +443,9 @@ class Supervisor:
             self.pump(0.005)
 
     def finish(self, reason: str, seconds: float, left: int, problem: int) -> None:
+        plan = self.spec["plan"]
+        if plan:
+            self.tidy(plan)
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         if code is not None and code < 0:
             code = 128 - code
@@ -426,11 +458,27 @@ class Supervisor:
             "dropped": self.dropped,
             "left": left,
             "errno": problem,
+            "about": self.about[:400],
         }
         with contextlib.suppress(OSError):
             os.unlink(f"{self.folder}/input")  # noqa: PTH108
         os.pwrite(self.exit, json.dumps(outcome).encode(), 0)
         os.rename(f"{self.folder}/exit.new", f"{self.folder}/exit")  # noqa: PTH104
+
+    def tidy(self, plan: dict[str, list[str]]) -> None:
+        """After the command: its groups go, and what it may not leave behind is set aside."""
+        if self.groups:
+            walls().bounds.remove_groups(self.groups)
+        for path in plan["unwanted"]:
+            # The name is out of reach of links: its folder could not be renamed by the command.
+            with contextlib.suppress(OSError):
+                os.lstat(path)
+                os.rename(path, f"{path}.set-aside-{os.getpid()}")  # noqa: PTH104
+        if plan["after"]:
+            import subprocess
+
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(plan["after"], timeout=10, capture_output=True, check=False)
 
 
 def terminal() -> tuple[int, int]:
@@ -445,19 +493,43 @@ def terminal() -> tuple[int, int]:
     return ours, theirs
 
 
-def execute(spec: dict[str, object], above: int, streams: tuple[int, int, int]) -> None:
-    """In the child: become the command."""
-    os.setsid()  # out of our group, so that `kill 0` does not reach us
+def settle_in(above: int) -> None:
+    """In a child of a supervisor: out of its group, so that `kill 0` does not reach it, and not to outlive
+    it."""
+    os.setsid()
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != above:
             os._exit(127)
+
+
+def become(
+    spec: dict[str, Any],
+    streams: tuple[int, int, int],
+    groups: list[str],
+    fault: int,
+    *,
+    is_apart: bool = False,
+) -> NoReturn:
+    """In the child: be the command, or what starts it behind its walls."""
+    try:
+        execute(spec, streams, groups, fault, is_apart)
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            os.write(fault, complaint(spec, error))
+    finally:
+        os._exit(127)
+
+
+def execute(
+    spec: dict[str, Any],
+    streams: tuple[int, int, int],
+    groups: list[str],
+    fault: int,
+    is_apart: bool,
+) -> None:
     for fd, given in enumerate(streams):
         os.dup2(given, fd)
-    if spec["input"] == "terminal":
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.set_wakeup_fd(-1)
     for number in (
         signal.SIGINT,
@@ -469,10 +541,41 @@ def execute(spec: dict[str, object], above: int, streams: tuple[int, int, int]) 
         signal.SIGXFSZ,
     ):
         signal.signal(number, signal.SIG_DFL)
-    argv, cwd, env = spec["argv"], spec["cwd"], spec["env"]
-    assert isinstance(argv, list) and isinstance(cwd, str) and isinstance(env, dict)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    argv, cwd, env, plan = spec["argv"], spec["cwd"], spec["env"], spec["plan"]
+    inside = plan is not None and plan["means"] in ("bubblewrap", "launcher")
+    typed = spec["input"] == "terminal"
+    if typed and not inside:
+        import termios
+
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if plan is not None:
+        walls().enter.enter(
+            plan, argv, cwd, env, terminal=typed, groups=groups, fault=fault, is_apart=is_apart
+        )
     os.chdir(cwd)
     os.execvpe(argv[0], argv, env)
+
+
+def complaint(spec: dict[str, Any], error: Exception) -> bytes:
+    if spec["plan"] is not None:
+        said: bytes = walls().enter.complaint(error)
+        return said
+    return b"%d" % (getattr(error, "errno", None) or errno.EIO)
+
+
+def walls() -> Any:
+    """The package beside this file, which is not found by itself; loaded once, before forks."""
+    if "walls" in sys.modules:
+        return sys.modules["walls"]
+    import importlib
+
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    if here not in sys.path:
+        sys.path.append(here)  # at the end: nothing here stands in for a standard module
+    importlib.import_module("walls.enter")
+    importlib.import_module("walls.ready")
+    return importlib.import_module("walls")
 
 
 # The launcher ------------------------------------------------------------------------------------
@@ -482,11 +585,7 @@ def supervise(folder: str) -> None:
     """In a fork of the launcher: be a supervisor, and end."""
     code = 1
     try:
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        os.chdir("/")
+        let_go()
         supervisor = Supervisor(folder)
         if supervisor.claim():
             supervisor.run()
@@ -495,25 +594,166 @@ def supervise(folder: str) -> None:
         os._exit(code)
 
 
+def let_go() -> None:
+    """Of the launcher's streams, session and folder."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+    os.chdir("/")
+
+
+class Spare:
+    """A supervisor that has no command yet; see `walls.ready`. Seen from the launcher."""
+
+    def __init__(self, traits: Any) -> None:
+        """Raises OSError."""
+        self.traits = traits
+        orders, self._order = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(self._order)
+            raise
+        finally:
+            if getattr(self, "pid", -1) != 0:
+                os.close(orders)
+        if self.pid == 0:
+            os.close(self._order)
+            stand_by(traits, orders)
+
+    def take(self, folder: bytes) -> bool:
+        """Have it supervise this command. False: it is not there any more."""
+        try:
+            os.write(self._order, folder)
+        except OSError:
+            return False
+        finally:
+            os.close(self._order)
+        return True
+
+    def dismiss(self) -> None:
+        os.close(self._order)
+
+
+def stand_by(traits: Any, orders: int) -> None:
+    """In a fork of the launcher: have a child made ready, wait for a command, supervise it, and end."""
+    code = 1
+    try:
+        let_go()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        above = os.getpid()
+        waiting = walls().ready.Waiting(traits)
+        if waiting.pid == 0:
+            os.close(orders)
+            settle_in(above)
+            be_ready(waiting)
+        folder = os.read(orders, 1 << 16)  # ends with the launcher
+        os.close(orders)
+        if not folder:
+            waiting.dismiss()
+            return
+        supervisor = Supervisor(os.fsdecode(folder), waiting)
+        if supervisor.claim():
+            supervisor.run()
+        else:
+            waiting.dismiss()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def be_ready(waiting: Any) -> NoReturn:
+    """In the child of one that stands by."""
+    try:
+        traits = waiting.traits
+        walls().enter.apart(waiting.groups, userns=traits.userns, alone=traits.alone)
+        given = waiting.receive()
+        if given is None:
+            os._exit(0)
+        folder, streams, fault = given
+        with open(f"{folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
+            spec = json.load(file)
+        become(spec, streams, waiting.groups, fault, is_apart=True)
+    finally:
+        os._exit(127)
+
+
 def launch() -> None:
+    ready = None
+    if _LINUX:
+        walls().enter.prepared()
+        ready = walls().ready
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are nobody's zombies
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     pending = b""
+    spare: Spare | None = None
+    swept: set[str] = set()
     while data := os.read(0, 65536):
         *folders, pending = (pending + data).split(b"\0")
         for folder in folders:
             # A stop sent at once must find the supervisor ready for it.
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-            try:
-                pid = os.fork()
-            except OSError as error:
-                pid = -(error.errno or errno.EAGAIN)
-            if pid == 0:
-                supervise(os.fsdecode(folder))
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+            traits = ready.traits_in(os.fsdecode(folder)) if ready else None
+            pid = 0
+            if spare is not None and traits is not None:
+                if spare.traits != traits:
+                    spare.dismiss()
+                elif spare.take(folder):
+                    pid = spare.pid
+                spare = None
+            if not pid:
+                pid = fork_for(folder)
             os.write(1, b"%d\n" % pid)
+            if traits is not None and spare is None:
+                walls().bounds.sweep([f for f in traits.cgroups if f not in swept])
+                swept.update(traits.cgroups)
+                with contextlib.suppress(OSError):  # the next one is made when it is needed
+                    spare = Spare(traits)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+
+def fork_for(folder: bytes) -> int:
+    """A supervisor's process id, or the errno for which there is none, negative."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
+    if pid == 0:
+        supervise(os.fsdecode(folder))
+    return pid
+
+
+def attempt() -> None:
+    """Contain one command, given as JSON, and be it: for finding out what works here."""
+    spec: dict[str, Any] = json.load(sys.stdin)
+    plan = spec["plan"]
+    try:
+        bounds = walls().bounds
+        made = bounds.make_groups(plan["cgroups"], f"try-{os.getpid()}")
+        bounds.limit_groups(made, plan["limits"])
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDONLY)
+            os.dup2(null, 0)
+            fault = os.dup(2)
+            walls().enter.enter(
+                plan, spec["argv"], spec["cwd"], spec["env"],
+                terminal=False, groups=made, fault=fault,
+            )  # fmt: skip
+        _, status = os.waitpid(child, 0)
+        bounds.remove_groups(made)
+    except OSError as error:
+        sys.exit(f"{error.strerror} ({error.filename or 'no file'})")
+    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":
-    launch()
+    if sys.argv[1:] == ["try"]:
+        attempt()
+    else:
+        launch()

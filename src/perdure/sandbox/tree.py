@@ -14,7 +14,8 @@ PATIENCE = 2.0
 
 
 def kill_all(supervisor: int | None, leader: int | None, process: str) -> None:
-    """Kill a supervisor with all that is below it or carries the mark of its command. Blocking.
+    """Kill a supervisor with all that is below it or carries the mark of its command, if it is known.
+    Blocking.
 
     `leader`: the command's own process, whose session it leads. Processes that left the session,
     cleared their environment and lost their supervisor cannot be found any more.
@@ -22,7 +23,8 @@ def kill_all(supervisor: int | None, leader: int | None, process: str) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         found = set(descendants(supervisor)) if supervisor else set()
-        found |= _marked(process) | (_session(leader) if leader else set())
+        found |= _marked(process) if process else set()
+        found |= _session(leader) if leader else set()
         found.discard(os.getpid())
         if supervisor:
             found.discard(supervisor)

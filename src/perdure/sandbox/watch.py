@@ -41,12 +41,14 @@ class ProcessWatch:
         notify: Notify,
         *,
         exists: Callable[[str], bool] = lambda _: True,
+        ended: Callable[[Process], Awaitable[None]] | None = None,
     ) -> None:
         """`notify(session, text, key)`: put it into the session's inbox; it returns once it is durable
         there, and takes a key only once. Raises NotFound when there is no such session any more,
         another PerdureError when it is to be tried again. `exists`: is there such a session? What runs
-        for one that is gone is ended at the start."""
+        for one that is gone is ended at the start. `ended(process)`: may be told twice; never raises."""
         self._background, self._notify, self._exists = background, notify, exists
+        self._ended = ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._adopting: asyncio.Task[None] | None = None
@@ -74,6 +76,8 @@ class ProcessWatch:
                 await self._background.stop_all(session)
                 continue
             for process in await self._background.all(session):
+                if self._ended is not None and process.state != "running":
+                    await self._ended(process)
                 self._add(process)
 
     def _started(self, process: Process) -> None:
@@ -111,6 +115,8 @@ class ProcessWatch:
                     await self._tell(process, f"printed what matches {pattern[:200]!r}")
         # To the end, also of one that was told of: what is left of a lost one must be ended.
         process, _ = await background.wait(process, FOREVER)
+        if self._ended is not None:
+            await self._ended(process)
         if process.notify:
             await self._tell(process, _ending(process))
 

@@ -13,8 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import intake
 from .connections import known
+from .grants import OWNER, Grant, become
 from .problems import Refusal, of_defect, of_refusal
-from .settings import LOOPBACK_NAMES, ServerSettings, Tokens
+from .rates import Rates, client_of
+from .settings import LOOPBACK_NAMES, ServerSettings
+from .tokens import Keyring
 
 OPEN_PATHS = frozenset(("/livez", "/readyz", "/version", "/openapi.json"))
 """Served without a token: they tell nothing about the workspace."""
@@ -23,8 +26,10 @@ OPEN_PATHS = frozenset(("/livez", "/readyz", "/version", "/openapi.json"))
 class Access:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings, tokens: Tokens) -> None:
-        self._app, self._tokens = app, tokens
+    def __init__(
+        self, app: ASGIApp, *, settings: ServerSettings, keys: Keyring, rates: Rates
+    ) -> None:
+        self._app, self._keys, self._rates = app, keys, rates
         self._hosts = {host.lower() for host in (*settings.allowed_hosts, settings.host)}
         self._hosts |= LOOPBACK_NAMES
         self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
@@ -66,8 +71,10 @@ class Access:
         self._check_host(host)
         if origin:
             self._check_origin(origin, host)
-        if scope["path"] not in OPEN_PATHS:
-            self._check_token(credentials)
+        if scope["path"] in OPEN_PATHS:
+            become(None)
+        else:
+            become(self._check_token(credentials, _client(scope)))
             known(scope)
 
     def _check_host(self, host: bytes) -> None:
@@ -100,11 +107,22 @@ class Access:
             hint="Name its origin in `server.allowed_origins` of perdure.yaml.",
         )
 
-    def _check_token(self, credentials: list[bytes]) -> None:
+    def _check_token(self, credentials: list[bytes], client: str) -> Grant:
+        grant = None
         if len(credentials) == 1:
             scheme, _, token = credentials[0].partition(b" ")
-            if scheme.lower() == b"bearer" and self._tokens.knows(token.strip()):
-                return
+            if scheme.lower() == b"bearer":
+                grant = self._keys.find(token.strip())
+        if (
+            grant is OWNER
+        ):  # who can read server.json needs no guess, and nobody locks the owner out
+            return grant
+        self._rates.check_guess(client)
+        if grant is not None:
+            self._rates.request(client, grant.id)
+            return grant
+        if credentials:
+            self._rates.guessed(client)
         raise Refusal(
             401,
             "unauthorized",
@@ -113,6 +131,12 @@ class Access:
             ".perdure/run/server.json.",
             headers={"WWW-Authenticate": 'Bearer realm="perdure"'},
         )
+
+
+def _client(scope: Scope) -> str:
+    """Whoever holds the other end of the connection; what headers say of it does not count."""
+    client = scope.get("client")
+    return client_of(client[0]) if client else ""
 
 
 def _name(host: bytes) -> str:

@@ -15,6 +15,7 @@ from perdure.checkpoints import Changes, Checkpoint, Restored
 from perdure.kernel.events import (
     AnyDelta,
     ApprovalAnswer,
+    ApprovalDecided,
     ApprovalId,
     ApprovalScope,
     ArtifactId,
@@ -27,6 +28,7 @@ from perdure.kernel.events import (
     Record,
     SessionId,
 )
+from perdure.kernel.labels import Label
 from perdure.outbox import Letter
 from perdure.runtime.views import (
     Accepted,
@@ -36,6 +38,7 @@ from perdure.runtime.views import (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
     TurnOutcome,
 )
 
@@ -60,8 +63,10 @@ class RuntimeApi(Protocol):
         sender: str = "",
         key: str = "",
         deliver: str = "",
+        label: Label | None = None,
     ) -> Accepted:
-        """Returns once the message is on disk (D1). A known `key` returns the first receipt."""
+        """Returns once the message is on disk (D1). A known `key` returns the first receipt. `label`:
+        whose words these are; by default told from source and sender."""
 
     def subscribe(
         self, session: SessionId, after: int = 0
@@ -108,6 +113,9 @@ class RuntimeApi(Protocol):
         note: str = "",
     ) -> None: ...
 
+    async def decide_all(self, session: SessionId, answers: Sequence[ApprovalDecided]) -> None:
+        """All of them count, or none."""
+
     async def doubts(self, session: SessionId) -> list[OpenDoubt]: ...
 
     async def settle(
@@ -126,7 +134,7 @@ class RuntimeApi(Protocol):
 
     async def context(self, session: SessionId, request: str | None = None) -> dict[str, Json]: ...
 
-    def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path: ...
+    async def artifact_path(self, session: SessionId, artifact: ArtifactId) -> Path: ...
 
     async def checkpoints(self, session: SessionId) -> list[Checkpoint]:
         """Of its working folder, newest first."""
@@ -137,6 +145,9 @@ class RuntimeApi(Protocol):
     async def restore_checkpoint(self, session: SessionId, checkpoint: str) -> Restored:
         """Put the folder back, after a checkpoint of how it is now. Raises Conflict while a turn works
         in that folder."""
+
+    async def spending(self) -> SpendingView:
+        """What was spent today and this month, and what may be."""
 
     def agents(self) -> Sequence[AgentView]: ...
 

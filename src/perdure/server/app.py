@@ -10,11 +10,14 @@ import perdure
 from . import documents, problems
 from .access import Access
 from .api import RuntimeApi
+from .authorized import Authorized
 from .intake import Intake
+from .rates import Rates
 from .routes import add_all
-from .settings import ServerSettings, Tokens
+from .settings import ServerSettings
 from .site import Site
 from .stream import Streams
+from .tokens import Keyring, TokenStore
 
 DESCRIPTION = """\
 Everything a terminal can do with a Perdure workspace, over HTTP.
@@ -31,8 +34,10 @@ TAGS = [
     {"name": "events", "description": "Everything that happens in a session, past and live."},
     {"name": "approvals", "description": "What waits for the owner's answer."},
     {"name": "outbox", "description": "Answers on their way out, and dead letters."},
+    {"name": "budget", "description": "What was spent, and what may be."},
     {"name": "doubts", "description": "Calls of which a crash left unknown whether they happened."},
     {"name": "checkpoints", "description": "Working folders as they were before a turn."},
+    {"name": "tokens", "description": "What others may do here: made, listed, revoked."},
     {"name": "admin", "description": "The server itself."},
 ]
 
@@ -43,6 +48,7 @@ def create_app(
     *,
     local_token: str = "",
     site: Site | None = None,
+    tokens: TokenStore | None = None,
 ) -> FastAPI:
     """`site` lets the owner of the process take part: it is told to stop, and can close streams.
     Without one, shutting down over the API only closes the streams."""
@@ -63,8 +69,13 @@ def create_app(
     app.state.intake = Intake(settings.max_bodies)
     problems.install(app)
     documents.install(app)
-    add_all(app, runtime, settings, site)
-    app.add_middleware(Access, settings=settings, tokens=Tokens(local_token, *settings.tokens))
+    add_all(app, runtime, Authorized(runtime), settings, site, tokens)
+    app.add_middleware(
+        Access,
+        settings=settings,
+        keys=Keyring(local_token, settings.tokens, tokens),
+        rates=Rates(settings.rate),
+    )
     return app
 
 

@@ -4,6 +4,7 @@ sides: it names the field that does not fit, and takes neither NaN nor invalid U
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -21,13 +22,17 @@ from perdure.kernel.events import (
     Record,
     TurnEndReason,
 )
+from perdure.kernel.labels import Trust
 from perdure.outbox import Letter
 from perdure.runtime.views import AgentView, OpenApproval, OpenDoubt, SessionView
 
+from .grants import Scope
 from .intake import no_room, share_of
 from .problems import Fault, Refusal
 
 MAX_PARTS = 100
+MAX_ANSWERS = 256
+"""Approvals answered at once; a reply of a model has no more calls."""
 DRAIN = 64 * 1024 * 1024
 """A body up to this size is read to its end before it is refused as too large, since most clients
 read no answer before they have sent everything."""
@@ -110,9 +115,35 @@ class Decide(_Body, frozen=True, kw_only=True):
     """Told to the model with a denial."""
 
 
+class Answer(_Body, frozen=True, kw_only=True):
+    approval: Annotated[ApprovalId, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+    answer: ApprovalAnswer
+    scope: ApprovalScope = "once"
+    note: Words = ""
+
+
+class DecideAll(_Body, frozen=True, kw_only=True):
+    """All of these count, or none."""
+
+    answers: Annotated[tuple[Answer, ...], Meta(min_length=1, max_length=MAX_ANSWERS)]
+
+
 class SettleDoubt(_Body, frozen=True, kw_only=True):
     key: Annotated[str, Meta(min_length=1, max_length=500)]
     answer: Literal["happened", "again"]
+
+
+class CreateToken(_Body, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=60)]
+    """Who it is for."""
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=4)]
+    agents: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=100)] | None = None
+    """Only these; all, when left out."""
+    days: Annotated[float, Meta(gt=0, le=3660)] | None = 90
+    """Until it expires; null: never."""
+    trust: Literal["owner", "known", "third_party"] | None = None
+    """Whose words its messages are; left out: the owner's if it may approve, else those of somebody
+    known."""
 
 
 # Answers that are not views of the runtime --------------------------------------------------------
@@ -174,10 +205,41 @@ class Waited(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[OpenApproval, ...] = ()
 
 
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    agents: tuple[str, ...] | None
+    trust: Trust
+    created: datetime
+    expires: datetime | None
+    parent: str = ""
+    """The token that made it."""
+    alive: bool
+    """Neither it nor one it comes from has expired."""
+
+
+class TokenList(msgspec.Struct, frozen=True, kw_only=True):
+    tokens: tuple[TokenView, ...]
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    token: str
+    made: TokenView
+
+
+class RevokedTokens(msgspec.Struct, frozen=True, kw_only=True):
+    revoked: tuple[str, ...]
+
+
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
     approval: ApprovalId
     answer: ApprovalAnswer
     scope: ApprovalScope
+
+
+class DecidedAll(msgspec.Struct, frozen=True, kw_only=True):
+    decided: tuple[Decided, ...]
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from perdure.runtime.views import (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
 )
 
 from . import bodies, problems
@@ -42,6 +43,7 @@ _RECORDS: tuple[Any, ...] = (
     ReloadReport,
     RuntimeStatus,
     SessionView,
+    SpendingView,
     bodies.CreateSession,
     bodies.ChangeSession,
     bodies.ForkSession,
@@ -49,7 +51,13 @@ _RECORDS: tuple[Any, ...] = (
     bodies.Stop,
     bodies.Compact,
     bodies.Decide,
+    bodies.DecideAll,
     bodies.SettleDoubt,
+    bodies.CreateToken,
+    bodies.TokenView,
+    bodies.TokenList,
+    bodies.NewToken,
+    bodies.RevokedTokens,
     bodies.Health,
     bodies.Version,
     bodies.AgentList,
@@ -63,6 +71,7 @@ _RECORDS: tuple[Any, ...] = (
     Restored,
     bodies.Waited,
     bodies.Decided,
+    bodies.DecidedAll,
     bodies.Stopped,
     bodies.Done,
     problems.Problem,
@@ -71,19 +80,20 @@ _RECORDS: tuple[Any, ...] = (
 _ERRORS = {
     400: "The request is malformed.",
     401: "No known bearer token.",
-    403: "A web page of that origin may not call.",
+    403: "A web page of that origin may not call, or the token lacks the scope.",
     404: "There is no such thing.",
     409: "It cannot be done now.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     421: "The server does not answer for that host.",
     422: "The request does not fit.",
+    429: "Too many requests, or too many wrong tokens.",
     423: "Another process is writing this session.",
     500: "The server made a mistake, or a configuration file is wrong.",
     502: "The model call failed.",
     503: "The disk refused, the server is stopping, or it holds as many large bodies as it can.",
 }
-_ALWAYS = (403, 421, 500)
+_ALWAYS = (403, 421, 429, 500)
 _READING = (400, 413, 415, 422)
 
 

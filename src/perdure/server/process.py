@@ -33,6 +33,7 @@ from .connections import Crowd, room_for_files
 from .settings import ServerSettings
 from .site import Site
 from .stream import Streams
+from .tokens import FILE, TokenStore
 
 log = logging.getLogger("perdure.server")
 
@@ -73,6 +74,7 @@ def serve(
         gc.collect()
         gc.freeze()
         gc.enable()
+        _give_back_memory()
         announce(file)
 
     room_for_files()
@@ -81,6 +83,14 @@ def serve(
         asyncio.run(run_server(open_runtime, settings, run=run, announce=ready))
     finally:
         gc.enable()
+
+
+def _give_back_memory() -> None:
+    """What building took and nothing holds any more, where the C library can (glibc: malloc_trim(3))."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def run_server(
@@ -102,9 +112,10 @@ async def run_server(
         try:
             token = secrets.token_urlsafe(32)
             site = Site(Streams(runtime, settings))
-            app = create_app(runtime, settings, local_token=token, site=site)
+            tokens = TokenStore(run.parent / FILE)
+            app = create_app(runtime, settings, local_token=token, site=site, tokens=tokens)
             crowd = Crowd(limit=settings.strangers, patience=settings.patience)
-            server = _Server(_config(app, crowd), site)
+            server = _Server(_config(app, crowd), site, tokens)
             async with _announced(server, listener, runtime, run, token, announce):
                 await _served(server, listener, site)
         finally:
@@ -161,9 +172,9 @@ class _Server(uvicorn.Server):
     """uvicorn, stopped by an event instead of by polling, and without its habit of raising the
     signal again before its caller could clean up."""
 
-    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+    def __init__(self, config: uvicorn.Config, site: Site, tokens: TokenStore) -> None:
         super().__init__(config)
-        self._site = site
+        self._site, self._tokens = site, tokens
         self.on_ready: Callable[[], None] = lambda: None
         self.on_stop: Callable[[], None] = lambda: None
 
@@ -191,6 +202,7 @@ class _Server(uvicorn.Server):
             self.on_ready()
         tick = 0
         while not stopping.is_set():
+            self._site.tick(lambda token: not self._tokens.alive(token))
             await self.on_tick(tick)  # renews the Date header, when its argument divides by ten
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):

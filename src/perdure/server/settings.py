@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from perdure.kernel.errors import ConfigError
 
@@ -23,6 +21,8 @@ class ServerSettings:
     """Names, besides the loopback's, that a request's Host may carry."""
     allowed_origins: tuple[str, ...] = ()
     """Web origins, besides the server's own, from which a browser may call, e.g. `https://my.site`."""
+    rate: float = 100.0
+    """Requests a second that one token may make from one client, after a burst of five times as many."""
     max_body: int = 16 * 1024 * 1024
     """Bytes."""
     max_bodies: int = 64 * 1024 * 1024
@@ -61,18 +61,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() in LOOPBACK_NAMES
-
-
-class Tokens:
-    """Known bearer tokens. Only their digests are kept, and a comparison takes the same time
-    whichever of them fits, or none."""
-
-    def __init__(self, *tokens: str) -> None:
-        self._digests = tuple(sha256(token.encode()).digest() for token in tokens if token)
-
-    def knows(self, token: bytes) -> bool:
-        digest = sha256(token).digest()
-        known = False
-        for one in self._digests:
-            known |= hmac.compare_digest(one, digest)
-        return known

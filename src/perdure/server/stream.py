@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from fastapi.sse import EventSourceResponse
@@ -24,6 +24,7 @@ from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import AnyDelta, Record, SessionId
 
 from .api import RuntimeApi
+from .grants import current
 from .settings import ServerSettings
 
 PAGE = 200
@@ -40,24 +41,31 @@ class Streams:
     def __init__(self, runtime: RuntimeApi, settings: ServerSettings) -> None:
         self.runtime, self.settings = runtime, settings
         self.frames = Frames()
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], str] = {}
+        """And by which token."""
         self.closing = asyncio.Event()
 
     @property
     def count(self) -> int:
         return len(self._open)
 
-    def enter(self, stream: asyncio.Task[None]) -> None:
-        self._open.add(stream)
-        stream.add_done_callback(self._open.discard)
+    def enter(self, stream: asyncio.Task[None], token: str = "") -> None:
+        self._open[stream] = token
+        stream.add_done_callback(lambda done: self._open.pop(done, None))
         if self.closing.is_set():
             stream.cancel()
 
     def close(self) -> None:
         """End every stream now, and every later one at once. Clients may reconnect elsewhere."""
         self.closing.set()
-        for stream in self._open:
+        for stream in list(self._open):
             stream.cancel()
+
+    def close_where(self, gone: Callable[[str], bool]) -> None:
+        """End the streams of tokens that are known no longer."""
+        for stream, token in list(self._open.items()):
+            if gone(token):
+                stream.cancel()
 
 
 class Frames:
@@ -117,7 +125,7 @@ class EventStream(EventSourceResponse):
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
         stream = asyncio.ensure_future(self._stream())
-        self._streams.enter(stream)
+        self._streams.enter(stream, current().id)
         gone = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait((stream, gone), return_when=asyncio.FIRST_COMPLETED)

@@ -1,9 +1,10 @@
 """Storage: sessions on files, so that nothing acknowledged is ever lost.
 
 Here belongs what puts bytes on a disk and gets them back whole: the session log with its checksums and
-its lock, group commit, snapshots, artifacts, marks of unfinished sessions, the derived index, ids and
-the clock; and the doubles for tests (`MemorySessionLog`, `FaultyDisk`). What does not belong here: what
-events mean, when a session runs, what goes into a prompt, files that people write (agents, policy).
+its lock, group commit, snapshots, artifacts, labels of files, marks of unfinished sessions, the derived
+index, ids and the clock; and the doubles for tests (`MemorySessionLog`, `FaultyDisk`). What does not
+belong here: what events mean, when a session runs, what goes into a prompt, files that people write
+(agents, policy).
 
 Formats are written down in docs/formats.md. Reading order: lines, scan, reader, committer, log, store.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .disk import Disk, RealDisk
     from .export import FORMATS, ExportFormat
     from .faulty import FaultyDisk
+    from .filelabels import FileLabels
     from .ids import SystemClock, TimeIds
     from .index import Index, SessionRow
     from .log import FileSessionLog
@@ -35,6 +37,7 @@ _HOMES = {
     "ExportFormat": "export",
     "FORMATS": "export",
     "FaultyDisk": "faulty",
+    "FileLabels": "filelabels",
     "FileSessionLog": "log",
     "Index": "index",
     "MemorySessionLog": "memory",
@@ -61,6 +64,7 @@ __all__ = [
     "Disk",
     "ExportFormat",
     "FaultyDisk",
+    "FileLabels",
     "FileSessionLog",
     "Index",
     "MemorySessionLog",

@@ -1,10 +1,11 @@
 """Tools: what an agent can do on its owner's machine.
 
-Here belongs the `Tool` base class, the core tools (read, write, edit, bash, process), the registry that
-also loads the owner's own tools (`Toolbox`), the bench that turns a model's call into a checked, runnable
-one (`Bench`), and the threads for tools that may block (`Isolation`). What does not belong here: whether
-a call may run (guard), how a command is supervised (sandbox), where artifacts are kept (storage). They
-meet this package through the protocols in `base`.
+Here belongs the `Tool` base class, the core tools (read, write, edit, bash, process, extract), the
+registry that also loads the owner's own tools, in Python or WebAssembly (`Toolbox`), the bench that
+turns a model's call into a checked, runnable one and labels its result (`Bench`), and the threads for
+tools that may block (`Isolation`). What does not belong here: whether a call may run (guard), how a
+command is supervised (sandbox), where artifacts and the labels of files are kept (storage). They meet
+this package through the protocols in `base`.
 
 Wiring, one toolbox per agent and one bench per session:
 
@@ -18,10 +19,13 @@ Wiring, one toolbox per agent and one bench per session:
 from perdure.kernel.events import Image, Text, ToolResult
 
 from .base import (
+    Answer,
     Artifacts,
     CommandOutcome,
     Commands,
+    CriticalKind,
     Effect,
+    Sink,
     Tool,
     ToolContext,
     Touch,
@@ -35,14 +39,17 @@ from .toolbox import CORE_TOOLS, Toolbox, ToolFileError
 
 __all__ = [
     "CORE_TOOLS",
+    "Answer",
     "Artifacts",
     "Bench",
     "CommandOutcome",
     "Commands",
+    "CriticalKind",
     "Effect",
     "Image",
     "Isolation",
     "Prepared",
+    "Sink",
     "Text",
     "Tool",
     "ToolContext",

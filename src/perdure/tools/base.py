@@ -18,9 +18,9 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -34,13 +34,38 @@ from perdure.kernel.events import (
     SessionId,
     Text,
     ToolResult,
+    Usage,
 )
+from perdure.kernel.labels import UNKNOWN, Label
+
+from .outside import Egress, Search
 
 Effect = Literal["reads", "writes", "network", "spends"]
 Recovery = Literal["rerun", "rejoin", "doubt"]
 Stream = Literal["stdout", "stderr"]
+SinkKind = Literal[
+    "send", "pay", "publish", "share", "delete", "install", "configure", "execute", "write"
+]
+"""What a call does to the world: `send` to somebody, `pay`, `publish` to anybody, `share` access, `delete`,
+`install` code, `configure` what acts later, `execute` a command, `write` a file of the owner's."""
+CriticalKind = Literal[
+    "recipient",
+    "url",
+    "host",
+    "path",
+    "amount",
+    "account",
+    "identifier",
+    "command",
+    "text",
+    "time",
+    "query",
+]
+"""What an argument that decides a consequence is: how it is compared with what the owner said."""
 
 EFFECTS: frozenset[str] = frozenset(("reads", "writes", "network", "spends"))
+SINK_KINDS: frozenset[str] = frozenset(get_args(SinkKind))
+CRITICAL_KINDS: frozenset[str] = frozenset(get_args(CriticalKind))
 FAULTS: tuple[type[BaseException], ...] = (
     Exception,
     SystemExit,
@@ -65,6 +90,68 @@ class Artifacts(Protocol):
 
     def path(self, artifact: ArtifactId) -> Path:
         """Where it lies. Raises PerdureError for what is no artifact's name."""
+
+
+class Labels(Protocol):
+    """Labels of files (S4). Called from worker threads too."""
+
+    def of(self, path: Path) -> Label:
+        """Of a file's content, or of the names in a folder; `path` is resolved. Never raises."""
+
+    def below(self, folder: Path) -> Label:
+        """The join of all that is known to be labelled below a folder. Never raises."""
+
+    def mark(self, path: Path, label: Label) -> None:
+        """The file gets, besides what it has, content with this label: to be called before it is
+        written. Raises PerdureError, and then it must not be."""
+
+    def replaced(self, path: Path, label: Label) -> None:
+        """The file now holds content with this label and nothing else. Raises PerdureError."""
+
+    def begin(
+        self,
+        key: str,
+        folder: Path,
+        label: Label,
+        *,
+        also: Sequence[Path] = (),
+        lasting: bool = False,
+    ) -> None:
+        """A command starts, or goes on, in a folder that it may write to, as to those in `also`. `key`
+        begins with its session and a dot. `lasting`: it may outlive this process. Raises PerdureError, and
+        then it must not start."""
+
+    def running(self, key: str) -> Label | None:
+        """With which it began, joined with what it has heard since; None when it has ended. Never
+        raises."""
+
+    def end(self, key: str) -> None:
+        """It has ended: label what it may have written. Blocking. Raises PerdureError."""
+
+    def seal(self, path: Path, label: Label) -> None:
+        """Write a label onto an artifact, which never changes, where the file system keeps one."""
+
+    def sealed(self, path: Path) -> Label | None:
+        """What was written onto it; None where nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a model said that had nothing but the text it was asked about."""
+
+    text: str
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+
+
+class Reader(Protocol):
+    """Asks a model that has no tools, no memory and no conversation."""
+
+    async def __call__(
+        self, instructions: str, content: str, rejected: Sequence[tuple[str, str]] = (), /
+    ) -> Answer:
+        """`content` is untrusted. `rejected`: what it has answered before, and what was wrong with it.
+        Raises PerdureError, ModelError among them."""
 
 
 class CommandOutcome(Protocol):
@@ -110,6 +197,10 @@ class Process(Protocol):
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def key(self) -> str:
+        """Of the call that started it."""
 
     @property
     def name(self) -> str: ...
@@ -173,6 +264,9 @@ class Processes(Protocol[P]):
     async def find(self, session: str, name: str) -> P:
         """By its id or name. Raises NotFound."""
 
+    def called(self, session: str, name: str) -> P | None:
+        """As `find`. Blocking."""
+
     async def wait(
         self,
         process: P,
@@ -215,11 +309,22 @@ class Commands(Protocol):
         nothing could be started. On cancellation the whole process tree is gone before it is raised."""
 
     @property
+    def online(self) -> bool:
+        """Can a command reach the network by itself? Through the egress, `Labels` hears of it."""
+
+    @property
+    def writable(self) -> Sequence[Path]:
+        """Folders that a command may write into besides its working folder."""
+
+    @property
     def background(self) -> Processes[Any]:
         """Those that go on after their call."""
 
     def known(self, key: str) -> bool:
         """Has a command been claimed under this key?"""
+
+    def running(self, key: str) -> bool:
+        """Does the one that was run under this key run still, as after a shutdown it may?"""
 
     def forget(self, key: str) -> None:
         """Its result is on record: what was kept of it may go."""
@@ -257,6 +362,14 @@ class ToolContext:
     """A path of this call's own, free for what one attempt must tell the next. Nothing is there until
     the tool puts a file there; it survives a crash, and is removed once the result is on record."""
     max_result_chars: int
+    labels: Labels | None = None
+    label: Label = UNKNOWN
+    """Of the conversation that this call comes from: what it writes may hold all of that."""
+    reader: Reader | None = None
+    egress: Egress | None = None
+    """The one way out of this machine. None: there is none."""
+    search: Search | None = None
+    """The search engine that the owner has set up."""
 
     def output(self, text: str, stream: Stream = "stdout") -> None:
         """Show a piece of output while the tool runs."""
@@ -266,6 +379,17 @@ class ToolContext:
     def resolve(self, path: str) -> Path:
         """The file that a path argument names: `~` and links resolved, relative to the workdir."""
         return resolve(path, self.workdir)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sink:
+    """How a tool acts outside, and which of its arguments decide what comes of it."""
+
+    kind: SinkKind
+    critical: Mapping[str, CriticalKind] = field(default_factory=dict)
+    """Arguments by name, with all they hold: the elements of lists, the leaves of objects."""
+    content: tuple[str, ...] = ()
+    """Arguments that carry data out without deciding where to, e.g. a message's body."""
 
 
 def resolve(path: str, workdir: Path) -> Path:
@@ -306,6 +430,20 @@ class Tool(BaseModel):
     """`execute` never blocks and computes for milliseconds at most: it may run on the event loop that all
     sessions share. Otherwise it runs in a thread, on a loop of that thread's own."""
 
+    sink: ClassVar[Sink | None] = None
+    """How it acts outside. None with the effects `network` or `spends`: every argument is critical."""
+    origin: ClassVar[str] = ""
+    """Where what it returns comes from, e.g. `web`, `mail`, `mcp:notes`: third parties. Empty: the owner's
+    machine, or third parties where the effects contain `network`."""
+    marks: ClassVar[bool] = False
+    """A read that changes something as well, e.g. marks a mail as read. It is on record before it runs, so
+    that its key is the same when a crash repeats it."""
+    tracks: ClassVar[bool] = False
+    """It tells `ToolContext.labels` itself what it writes. Else all that changes in the working folder while
+    it runs counts as its work, if it has effects."""
+    creates: ClassVar[str] = ""
+    """The key in its result's data that identifies an object the call has created."""
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
@@ -324,6 +462,23 @@ class Tool(BaseModel):
             wrong = cls.effects if isinstance(cls.effects, str) else ", ".join(sorted(unknown))
             known = ", ".join(sorted(EFFECTS))
             raise TypeError(f"{cls.__name__}: effects must be a set of {known}, not {wrong}")
+        cls._check_sink()
+
+    @classmethod
+    def _check_sink(cls) -> None:
+        sink = cls.sink
+        if sink is None:
+            return
+        if not isinstance(sink, Sink) or sink.kind not in SINK_KINDS:
+            raise TypeError(
+                f"{cls.__name__}: sink must be a Sink whose kind is one of {', '.join(sorted(SINK_KINDS))}"
+            )
+        known = {n for name, f in cls.model_fields.items() for n in (name, f.alias or name)}
+        if missing := sorted({*sink.critical, *sink.content} - known):
+            raise TypeError(f"{cls.__name__}: its sink names {missing[0]!r}, which is no argument")
+        if wrong := sorted(set(sink.critical.values()) - CRITICAL_KINDS):
+            kinds = ", ".join(sorted(CRITICAL_KINDS))
+            raise TypeError(f"{cls.__name__}: {wrong[0]!r} is no kind of argument; known: {kinds}")
 
     @classmethod
     def describe(cls) -> str:
@@ -355,8 +510,13 @@ class Tool(BaseModel):
         """The shell command this call runs, for the policy."""
         return None
 
+    def speaks_to(self) -> str:
+        """Id or name of the background process that its command is typed into, if it is."""
+        return ""
+
     def preview(self, workdir: Path) -> str:
-        """What the owner should see before deciding. May read files; need not be fast."""
+        """What the owner should see before deciding, uncut: the gate cuts it, and says so. May read files;
+        need not be fast."""
         return "\n".join(f"{k}: {v}" for k, v in self.model_dump(mode="json").items())
 
     def binding(self, workdir: Path) -> bytes:

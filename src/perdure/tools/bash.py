@@ -12,9 +12,10 @@ from pydantic import Field
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
 
-from .base import CommandOutcome, Tool, ToolContext, failed
+from .base import CommandOutcome, Sink, Tool, ToolContext, failed
 from .pages import ends, join_cut
 from .scripts import programs as programs  # for tools whose approvals cover what a command names
+from .taming import unhidden
 
 DEFAULT_SECONDS = 120
 MAX_SECONDS = 3_600
@@ -35,6 +36,7 @@ class Bash(Tool):
     recovery = "rejoin"
     time_limit = None  # its supervisor keeps it
     cooperative = True
+    sink = Sink(kind="execute", critical={"command": "command"})
 
     command: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND)]
     timeout: Annotated[int, Field(ge=1, le=MAX_SECONDS, description="Seconds")] = DEFAULT_SECONDS
@@ -135,7 +137,7 @@ def _verdict(outcome: CommandOutcome, timeout: float) -> tuple[ResultStatus, str
 
 def plain(text: str) -> str:
     """Without terminal escapes and control characters; of a line drawn over, what stood last."""
-    text = _ESCAPES.sub("", text)
+    text = unhidden(_ESCAPES.sub("", text))
     if "\r" in text:
         text = text.replace("\r\n", "\n")
         if "\r" in text:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import (
     AnyDelta,
@@ -24,17 +26,38 @@ from perdure.kernel.events import (
     ToolCall,
     ToolResult,
 )
+from perdure.kernel.labels import SELF, UNKNOWN, Label
 
-from .base import FAULTS, Artifacts, Commands, Recovery, Tool, ToolContext, Touch, failed
+from .base import (
+    FAULTS,
+    Artifacts,
+    Commands,
+    CriticalKind,
+    Labels,
+    Process,
+    Reader,
+    Recovery,
+    Sink,
+    Tool,
+    ToolContext,
+    Touch,
+    failed,
+)
+from .critical import critical_values, defaults_of, sink_of
+from .labelling import ONLINE, elsewhere, read_label, result_label, seal, worth_keeping
+from .outside import Doors, Egress, Search
 from .pages import excerpt
 from .schema import validate
-from .scripts import programs, scripts_of
+from .screening import Screen, Showing, cleaned, refusal
+from .scripts import programs, scripts, scripts_of
 from .toolbox import Toolbox
 
 MAX_RESULT_CHARS = 30_000
 """What a result may put before the model, in characters; the whole goes into an artifact."""
 NOTE_FIRST = 2_000
 """Characters of a preview beyond which a note on it stands before it, where it is not cut off."""
+LISTENER_CHARS = 1_000
+"""Of the command that a text goes to, shown with the text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +70,17 @@ class Bench:
     scratch: Path
     """Folder for what interrupted calls leave behind, `.perdure/processes`."""
     max_result_chars: int = MAX_RESULT_CHARS
+    labels: Labels | None = None
+    """Of files. None: nothing is known of any, and all counts as a third party's."""
+    context: Callable[[], Label] = lambda: UNKNOWN
+    """The label of the conversation, as it is now."""
+    reader: Reader | None = None
+    screen: Screen | None = None
+    """Keeps the owner's secrets out of results. None: there are none to keep out."""
+    doors: Doors | None = None
+    """Ways out of this machine. None: there is none."""
+    search: Callable[[], Search | None] = lambda: None
+    """The owner's search engine, as it is configured now."""
 
     def __post_init__(self) -> None:
         # Resolved once: a link swapped later moves no call elsewhere than where it was judged.
@@ -54,6 +88,15 @@ class Bench:
 
     def prepare(self, call: ToolCall) -> Prepared | ToolResult:
         """Check name and arguments. A result means: it cannot run, and this tells the model why."""
+        prepared = self._prepare(call)
+        if isinstance(prepared, ToolResult):
+            # It repeats what the model wrote.
+            context = self.context()
+            label = SELF.join(context) if context.tainted else SELF
+            return msgspec.structs.replace(prepared, label=label)
+        return prepared
+
+    def _prepare(self, call: ToolCall) -> Prepared | ToolResult:
         tool = self.toolbox.get(call.name)
         if tool is None:
             near = self.toolbox.nearest(call.name)
@@ -86,7 +129,9 @@ class Bench:
 
     def begun(self, key: str) -> bool:
         """Did an earlier attempt under this key get as far as leaving a trace?"""
-        return self._scratch(key).exists() or self.commands.known(key)
+        # As text: this stands before every call that has effects.
+        trace = f"{self.scratch}/{_scratch_name(key)}"
+        return os.path.exists(trace) or self.commands.known(key)  # noqa: PTH110
 
     def forget(self, key: str) -> None:
         """The call's result is on record: what its attempts left behind may go."""
@@ -95,8 +140,7 @@ class Bench:
         self.commands.forget(key)
 
     def _scratch(self, key: str) -> Path:
-        name = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
-        return self.scratch / f"call-{name}"
+        return self.scratch / _scratch_name(key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +156,47 @@ class Prepared:
     parallel: bool
     command: str | None
 
+    @property
+    def sink(self) -> Sink | None:
+        """How this very call acts outside; undeclared where it may, every argument is critical."""
+        return sink_of(self.tool, self.effects)
+
+    @property
+    def declared(self) -> bool:
+        return type(self.tool).sink is not None
+
+    @property
+    def defaults(self) -> dict[str, Json]:
+        """Of arguments that the model did not give, those that are one text, number or truth value."""
+        return defaults_of(self.tool)
+
+    def values(self) -> list[tuple[str, CriticalKind, str]]:
+        """Path, kind and value of each critical argument that the model gave, lists taken apart."""
+        return critical_values(self.tool, self.sink, self.call.arguments)
+
+    @property
+    def origin(self) -> str:
+        return type(self.tool).origin
+
+    @property
+    def marks(self) -> bool:
+        return type(self.tool).marks
+
+    @property
+    def creates(self) -> str:
+        return type(self.tool).creates
+
+    @property
+    def speaks_to(self) -> str:
+        """The background process that `command` is typed into; empty: a shell runs it."""
+        return self.tool.speaks_to()
+
     def preview(self) -> str:
         """For the owner. What cannot be shown is said, never raised. Blocking."""
         try:
             text = str(self.tool.preview(self.bench.workdir))
+            if self.speaks_to:
+                text = f"{_listener(self._hearing(), self.speaks_to)}\n{text}"
         except FAULTS as error:  # an owner's tool, or a file that cannot be read
             text = f"(no preview: {_raised(error)})"
         if self.command is not None and (
@@ -128,14 +209,99 @@ class Prepared:
         """The tool's own, and the scripts that its command names. Blocking."""
         try:
             own = bytes(self.tool.binding(self.bench.workdir))
+            if self.speaks_to:
+                own += _identity(self._hearing())
         except FAULTS as error:  # what cannot be read is bound as such
             own = type(error).__name__.encode()
         if self.command is None:
             return own
         return own + b"\0" + programs(self.command, self.bench.workdir)
 
+    def scripts(self) -> bytes:
+        """Which scripts its command runs, with their content; empty where it runs none. Blocking."""
+        return b"" if self.command is None else scripts(self.command, self.bench.workdir)
+
+    def _hearing(self) -> Process | None:
+        """Who would get what is sent. Blocking."""
+        bench = self.bench
+        found: Process | None = bench.commands.background.called(bench.session, self.speaks_to)
+        return found
+
     async def run(self, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool) -> ToolResult:
-        """Never raises but on cancellation."""
+        """Never raises but on cancellation. The result always has its label."""
+        bench, labels = self.bench, self.bench.labels
+        said, read = bench.context(), SELF
+        if self.effects:
+            read = read_label(self.touches, self.command, bench)
+        if self.command is not None:
+            # What it prints may be what the conversation put into it.
+            read = read.join(said) if said.tainted else read
+        tracked = labels is not None and bool(self.effects) and not self.tool.tracks
+        if tracked:
+            try:
+                read = await self._begin(key, said, read, resumed)
+            except PerdureError as error:
+                result = failed(f"{self.tool.name} was not run: {error}")
+                return msgspec.structs.replace(result, label=SELF.join(said))
+        try:
+            result = await self._run(said, key=key, emit=emit, resumed=resumed)
+            heard = labels.running(key) if labels is not None and tracked else None
+            read = read.join(heard) if heard is not None and heard.tainted else read
+        finally:
+            if tracked:
+                await self._ended(key)
+        if not self.effects and result.label is None:  # after: it may have been written meanwhile
+            read = read_label(self.touches, self.command, bench)
+        outside = () if self.command is not None else self.effects
+        label = result_label(result, self.tool, outside, read, said)
+        seal(result, label, bench.artifacts, labels)
+        return msgspec.structs.replace(result, label=label)
+
+    async def _begin(self, key: str, said: Label, read: Label, resumed: bool) -> Label:
+        """From now on, what changes in the folders may be this call's work. What it can have read."""
+        bench, labels = self.bench, self.bench.labels
+        assert labels is not None
+        also = elsewhere(bench)
+        if self.command is None and "writes" not in self.effects:
+            # Its commands may hear something all the same.
+            labels.begin(key, bench.workdir, SELF, also=also)
+            return read
+        if resumed and self.command is not None and labels.running(key) is None:
+            read = read.join(ONLINE)  # what it heard before a crash, nobody knows any more
+        whole = said.join(read)
+        if worth_keeping(whole):
+            await asyncio.to_thread(labels.begin, key, bench.workdir, whole, also=also)
+        else:
+            labels.begin(key, bench.workdir, whole, also=also)
+        return read
+
+    async def _ended(self, key: str) -> None:
+        """A command is over: what it has written gets its label, whatever else happens now."""
+        labels = self.bench.labels
+        if labels is None or labels.running(key) is None or self.bench.commands.running(key):
+            return
+        ending = asyncio.ensure_future(asyncio.to_thread(labels.end, key))
+        # What cannot be noted stays open in the book: then all that is changed there counts as its work.
+        with contextlib.suppress(PerdureError):
+            await asyncio.shield(ending)
+
+    async def _run(
+        self, said: Label, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
+    ) -> ToolResult:
+        screen = self.bench.screen
+        if screen is None:
+            return await self._attempt(said, key=key, emit=emit, resumed=resumed)
+        if why := refusal(screen, self.touches, self.call.arguments):
+            return failed(f"{self.tool.name}: {why}", "denied")
+        showing = Showing(screen, emit)
+        try:
+            return await self._attempt(said, key=key, emit=showing, resumed=resumed)
+        finally:
+            showing.flush()
+
+    async def _attempt(
+        self, said: Label, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
+    ) -> ToolResult:
         bench, tool = self.bench, self.tool
         context = ToolContext(
             session=bench.session,
@@ -148,6 +314,11 @@ class Prepared:
             commands=bench.commands,
             scratch=bench._scratch(key),
             max_result_chars=bench.max_result_chars,
+            labels=bench.labels,
+            label=said,
+            reader=bench.reader,
+            egress=self._way_out(),
+            search=bench.search(),
         )
         limit: asyncio.Timeout | None = None
         try:
@@ -159,7 +330,7 @@ class Prepared:
                     result = await self._execute(context)
             return self._fit(result)
         except PerdureError as error:
-            return failed(_clean(f"{tool.name}: {error}"))
+            return self._screened(failed(_clean(f"{tool.name}: {error}")))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -170,7 +341,18 @@ class Prepared:
             if limit is not None and limit.expired():
                 text = f"{tool.name} did not finish within {tool.time_limit:g} s and was cancelled."
                 return failed(text, "timeout")
-            return failed(f"{tool.name} failed: {_raised(error)}")
+            return self._screened(failed(f"{tool.name} failed: {_raised(error)}"))
+
+    def _screened(self, result: ToolResult) -> ToolResult:
+        screen = self.bench.screen
+        return result if screen is None else cleaned(screen, result)
+
+    def _way_out(self) -> Egress | None:
+        """For this call, which the gate has judged by where it goes."""
+        if self.bench.doors is None:
+            return None
+        judged = [value for _, kind, value in self.values() if kind in ("url", "host")]
+        return self.bench.doors.by(self.tool.name, judged)
 
     async def _execute(self, context: ToolContext) -> ToolResult:
         tool = self.tool
@@ -189,6 +371,7 @@ class Prepared:
         elif not isinstance(result, ToolResult):
             what = type(result).__name__
             return failed(f"{self.tool.name} returned {what} where a ToolResult is expected.")
+        result = self._screened(result)
         parts, limit = result.parts, self.bench.max_result_chars
         if len(parts) == 1 and isinstance(only := parts[0], Text):
             size = len(only.text)
@@ -207,7 +390,12 @@ class Prepared:
         data = _finite(result.data) if result.data else result.data
         if parts is result.parts and data is result.data and artifact is result.artifact:
             return result
-        return ToolResult(status=result.status, parts=parts, data=data, artifact=artifact)  # type: ignore[arg-type]
+        return msgspec.structs.replace(result, parts=parts, data=data, artifact=artifact)
+
+
+def _scratch_name(key: str) -> str:
+    name = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
+    return f"call-{name}"
 
 
 class _Impossible(Exception):
@@ -269,3 +457,21 @@ def _finite(value: Json) -> Json:
     if isinstance(value, dict):
         return {_clean(str(k)): _finite(v) for k, v in value.items()}
     return _clean(str(value))
+
+
+def _listener(process: Process | None, name: str) -> str:
+    if process is None:
+        return f"There is no process {name[:100]!r} now."
+    named = f"{process.id} ({process.name})" if process.name else process.id
+    command = " ".join(process.command.split())
+    left = len(command) - LISTENER_CHARS
+    more = f" [… {left:,} more characters]" if left > 0 else ""
+    return f"{named} runs: {command[:LISTENER_CHARS]}{more}"
+
+
+def _identity(process: Process | None) -> bytes:
+    """Of the process that an approval was given for."""
+    if process is None:
+        return b"\0nobody"
+    facts = (process.id, process.key, process.command)
+    return b"\0" + hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace")).digest()

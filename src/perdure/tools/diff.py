@@ -9,8 +9,9 @@ FINE = 4_000
 """Changed lines up to which a line-by-line diff is computed; beyond, one block replaces another."""
 
 
-def unified(before: str, after: str, name: str, *, max_chars: int = 20_000) -> str:
-    """A unified diff; empty when nothing changed; cut with a note when very long."""
+def unified(before: str, after: str, name: str, *, max_chars: int | None = 20_000) -> str:
+    """A unified diff; empty when nothing changed; cut with a note when very long, unless `max_chars` is
+    None."""
     if before == after:
         return ""
     old, new = _lines(before), _lines(after)
@@ -41,7 +42,7 @@ def unified(before: str, after: str, name: str, *, max_chars: int = 20_000) -> s
     elif before.endswith("\n") and after and not after.endswith("\n"):
         out.append("\\ no line end at the end of the file")
     text = "\n".join(out)
-    if len(text) <= max_chars:
+    if max_chars is None or len(text) <= max_chars:
         return text
     cut = text[:max_chars]
     cut = cut[: cut.rfind("\n")]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from perdure.kernel.events import ToolResult
 
-from .base import ToolContext, failed, ok
+from .base import Sink, ToolContext, failed, ok
 from .diff import counts, unified
 from .files import FileProblem, InDoubt, digest, read_regular, replace
 from .matching import Edited, NoMatch, substitute
@@ -24,6 +24,8 @@ class Edit(PathTool):
     effects = frozenset({"writes"})
     recovery = "rerun"  # the intent it leaves tells whether it has happened
     cooperative = True
+    tracks = True
+    sink = Sink(kind="write", critical={"path": "path"}, content=("new_string",))
 
     old_string: str = Field(min_length=1)
     new_string: str
@@ -36,7 +38,7 @@ class Edit(PathTool):
             after = self._edited(before).text
         except (FileProblem, NotText, NoMatch) as problem:
             return f"{shown(path, workdir)}: would fail: {problem}"
-        return unified(before, after, shown(path, workdir))
+        return unified(before, after, shown(path, workdir), max_chars=None)
 
     def binding(self, workdir: Path) -> bytes:
         path = self.target(workdir)
@@ -62,6 +64,8 @@ class Edit(PathTool):
             text, form = decode(old)
             edited = self._edited(text)
             lines = edited.lines
+            if context.labels is not None:  # before the content is there: a crash may come between
+                context.labels.mark(path, context.label)
             return form.encode(edited.text)
 
         try:
@@ -83,6 +87,8 @@ class Edit(PathTool):
             if isinstance(problem.__cause__, FileNotFoundError):
                 return failed(missing(path, context.workdir), path=str(path))
             return failed(f"{name} was not changed: {problem}.", path=str(path))
+        if context.labels is not None:
+            context.labels.mark(path, context.label)
         if done.earlier or done.before is None:
             return ok(f"Changed {name}.", path=str(path), diff="")
         if done.before == done.after:

@@ -10,8 +10,11 @@ from pathlib import Path
 from pydantic import PrivateAttr
 
 from .base import Tool, Touch, resolve
+from .taming import tame
 
 ARTIFACT = "artifact:"
+PATH_CHARS = 1_024
+"""Of a path in what people and models read."""
 
 
 class PathTool(Tool):
@@ -34,9 +37,10 @@ class PathTool(Tool):
 def shown(path: Path, workdir: Path) -> str:
     """How a path is named to people and models: relative where it lies below the workdir."""
     try:
-        return str(path.relative_to(workdir)) or "."
+        name = str(path.relative_to(workdir)) or "."
     except ValueError:
-        return str(path)
+        name = str(path)
+    return tame(name, PATH_CHARS)
 
 
 def missing(path: Path, workdir: Path) -> str:

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import Field, model_validator
 
 from perdure.kernel.events import Json, ToolResult
+from perdure.kernel.labels import SELF, Label
 
-from .base import Effect, Tool, ToolContext, failed, ok
+from .base import Effect, Sink, Tool, ToolContext, failed, ok
 from .base import Process as Running
 from .bash import MAX_COMMAND, live, plain, programs
+from .labelling import command_label, elsewhere, printed_label
 
 MAX_WAIT = 600
 MAX_TEXT = 64 << 10
@@ -31,14 +34,17 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 class Process(Tool):
-    """Commands that run on after the call, e.g. servers, long builds, REPLs. start returns an id.
-    output and wait show what is new; send types a line."""
+    """Commands that run on after the call: servers, builds, REPLs. start returns an id.
+    output, wait: what is new; send types a line."""
 
     name = "process"
     effects = frozenset({"reads", "writes", "network"})
     recovery = "rejoin"
     time_limit = None  # `wait` keeps its own, the rest is quick
     cooperative = True
+    marks = True  # output that was shown is not shown again
+    tracks = True
+    sink = Sink(kind="execute", critical={"command": "command", "text": "command"})
 
     action: Literal["start", "list", "output", "wait", "send", "stop"]
     id: str = ""
@@ -46,7 +52,7 @@ class Process(Tool):
     label: Annotated[str, Field(alias="name", max_length=60)] = ""
     terminal: bool = False
     notify: Annotated[
-        str, Field(description='Get a message at its "end", or when output matches this regex')
+        str, Field(description='Be told at its "end", or when output matches this regex')
     ] = ""
     seconds: Annotated[int, Field(ge=0, le=MAX_WAIT)] = 30
     until: Annotated[str, Field(description="Regex that ends the wait")] = ""
@@ -78,6 +84,9 @@ class Process(Tool):
             return self.text
         return self.command if self.action == "start" else None
 
+    def speaks_to(self) -> str:
+        return self.id if self.action == "send" else ""
+
     def preview(self, workdir: Path) -> str:
         if self.action == "send":
             return f"to {self.id}: {self.text}"
@@ -87,6 +96,12 @@ class Process(Tool):
         return programs(self.command, workdir) if self.action == "start" else b""
 
     async def execute(self, context: ToolContext) -> ToolResult:
+        result = await self._act(context)
+        if result.label is None and context.label.tainted:  # it repeats what the model wrote
+            return msgspec.structs.replace(result, label=SELF.join(context.label))
+        return result
+
+    async def _act(self, context: ToolContext) -> ToolResult:
         if self.action == "start":
             return await self._start(context)
         if self.action == "list":
@@ -104,6 +119,7 @@ class Process(Tool):
     async def _start(self, context: ToolContext) -> ToolResult:
         if not context.workdir.is_dir():
             return failed(f"The working directory {context.workdir} is gone.")
+        label = await self._begin(self.command, context.key, context)
         try:
             process = await context.commands.background.start(
                 context.session,
@@ -116,6 +132,8 @@ class Process(Tool):
             )
         except OSError as error:
             return failed(f"It could not be started: {error.strerror or error}.")
+        if context.labels is not None:
+            context.labels.seal(process.output, label)
         return await self._shown(process, context)
 
     def _list(self, processes: Sequence[Running]) -> ToolResult:
@@ -141,11 +159,25 @@ class Process(Tool):
             text = f"It may or may not have been sent to {process.id}; look at its output."
             return failed(text, "in_doubt")
         context.scratch.touch()
+        label = await self._begin(self.text, process.key, context)
+        if context.labels is not None:
+            context.labels.seal(process.output, label)
         text = self.text if self.text.endswith(tuple(CONTROLS)) else self.text + "\n"
         background = context.commands.background
         await background.send(process, text)
         process, _ = await background.wait(process, 0.2)
         return await self._shown(process, context)
+
+    async def _begin(self, command: str, key: str, context: ToolContext) -> Label:
+        """From now on, what is changed in its folders may be its work. The label of what it prints."""
+        label = command_label(command, context)
+        if context.label.tainted:
+            label = label.join(context.label)
+        if context.labels is not None:
+            whole = label.join(context.label)
+            begin, also = context.labels.begin, elsewhere(context)
+            await asyncio.to_thread(begin, key, context.workdir, whole, also=also, lasting=True)
+        return label
 
     async def _shown(
         self, process: Running, context: ToolContext, note: str = "", **facts: Json
@@ -167,7 +199,10 @@ class Process(Tool):
         broken = self.action == "start" and process.state in ("unstarted", "lost")
         result = failed(shown) if broken else ok(shown)
         data: dict[str, Json] = {**_facts(process), "offset": begin, "next": end, **facts}
-        return ToolResult(status=result.status, parts=result.parts, data=data)
+        label = printed_label(process, context.labels, context.label)
+        if context.labels is not None and process.state != "running":
+            await asyncio.to_thread(context.labels.end, process.key)
+        return ToolResult(status=result.status, parts=result.parts, data=data, label=label)
 
 
 def _facts(process: Running) -> dict[str, Json]:

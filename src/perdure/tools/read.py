@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from pydantic import Field
 
 from perdure.kernel.events import ArtifactId, Image, Text, ToolResult
 
 from .base import ToolContext, Touch, failed, ok
 from .files import MAX_TEXT, FileProblem, opened, read_regular
+from .labelling import artifact_label
 from .pages import LINE_CHARS, Window, window
-from .paths import ARTIFACT, PathTool, missing, shown
+from .paths import ARTIFACT, PATH_CHARS, PathTool, missing, shown
+from .taming import tame
 from .text import NotText, decode, looks_binary, mark_of
 
 PAGE_LINES = 2_000
@@ -50,7 +53,8 @@ class Read(PathTool):
         return () if self.path.startswith(ARTIFACT) else super().touches(workdir)
 
     async def execute(self, context: ToolContext) -> ToolResult:
-        if self.path.startswith(ARTIFACT):
+        own = self.path.startswith(ARTIFACT)
+        if own:
             path = context.artifacts.path(ArtifactId(self.path.removeprefix(ARTIFACT).strip()))
             name = self.path
         else:
@@ -62,8 +66,13 @@ class Read(PathTool):
         except OSError:
             quick = False
         if quick:  # handing it to a thread would cost several times the reading
-            return self._read(path, name, context)
-        return await asyncio.to_thread(self._read, path, name, context)
+            result = self._read(path, name, context)
+        else:
+            result = await asyncio.to_thread(self._read, path, name, context)
+        if own:
+            label = artifact_label(path, context.labels, context.label)
+            result = msgspec.structs.replace(result, label=label)
+        return result
 
     def _read(self, path: Path, name: str, context: ToolContext) -> ToolResult:
         try:
@@ -202,10 +211,10 @@ def _cut(line: str) -> str:
 
 
 def _entry(entry: os.DirEntry[str]) -> str:
-    name = entry.name.encode("utf-8", "replace").decode("utf-8")
+    name = tame(entry.name)
     try:
         if entry.is_symlink():
-            return f"{name} -> {Path(entry.path).readlink()}".encode("utf-8", "replace").decode()
+            return f"{name} -> {tame(str(Path(entry.path).readlink()), PATH_CHARS)}"
         if entry.is_dir():
             return f"{name}/"
         return f"{name}  {entry.stat().st_size:,}"

@@ -84,8 +84,13 @@ def programs(command: str, workdir: Path) -> bytes:
     return scripts_of(command, workdir).digest()
 
 
-def scripts_of(command: str, workdir: Path) -> Scripts:
-    """Never raises."""
+def scripts(command: str, workdir: Path) -> bytes:
+    """The same without the programs that it names, for who knows them better. Reads files; blocking."""
+    return scripts_of(command, workdir, named=False).digest()
+
+
+def scripts_of(command: str, workdir: Path, *, named: bool = True) -> Scripts:
+    """`named`: with the programs that stand in its words. Never raises."""
     found = Scripts()
     _look(command, [os.path.realpath(workdir)], found, 0)
     # Whatever stands in quotes or cannot be parsed, word by word.
@@ -94,7 +99,7 @@ def scripts_of(command: str, workdir: Path) -> Scripts:
         found.uncovered["the command is too long to be looked through"] = None
     for word in dict.fromkeys(words[:MAX_WORDS]):
         _bind(word, [os.path.realpath(workdir)], found, wanted=False)
-        if "/" not in word and (program := shutil.which(word)):
+        if named and "/" not in word and (program := shutil.which(word)):
             found.bound[program] = _identity(program)
     return found
 

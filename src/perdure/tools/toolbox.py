@@ -9,23 +9,26 @@ import os
 import stat
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 from perdure.kernel.prompt import ToolSchema
 
+from . import wasm
 from .base import FAULTS, Tool
 from .bash import Bash
 from .edit import Edit
+from .extract import Extract
 from .isolation import Isolation
+from .manifest import MODULES, SUFFIX, Wrong
 from .process import Process
 from .read import Read
 from .schema import tool_schema
 from .write import Write
 
-CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash, Process)
+CORE_TOOLS: tuple[type[Tool], ...] = (Read, Write, Edit, Bash, Process, Extract)
 MAX_SOURCE = 4 << 20
 """Bytes of a tool file."""
 
@@ -48,8 +51,8 @@ class ToolFileError:
 
 @dataclass(slots=True)
 class _File:
-    stamp: tuple[int, int]
-    """Modification time in ns and size, of the version tried last."""
+    stamp: tuple[int, ...]
+    """Modification time in ns and size, of the version tried last; those of its module as well."""
     tools: tuple[type[Tool], ...] = ()
     error: ToolFileError | None = None
 
@@ -60,11 +63,15 @@ class Toolbox:
 
     core: Sequence[type[Tool]] = CORE_TOOLS
     folders: Sequence[Path] = ()
-    """Each may hold `*.py` with classes deriving from Tool; a missing folder is an empty one."""
+    """Each may hold `*.py` with classes deriving from Tool, and WebAssembly modules with a `*.tool.yaml`
+    beside them; a missing folder is an empty one."""
+    also: Callable[[], Sequence[type[Tool]]] = tuple
+    """Core tools that come and go with the owner's configuration."""
     isolation: Isolation = field(default_factory=Isolation)
     """Threads for those of its tools that may block."""
     _files: dict[Path, _File] = field(default_factory=dict)
     _tools: dict[str, type[Tool]] = field(default_factory=dict)
+    _extra: tuple[type[Tool], ...] = ()
     _schemas: tuple[ToolSchema, ...] | None = None
     _clashes: tuple[ToolFileError, ...] = ()
     _generation: int = 0
@@ -93,16 +100,21 @@ class Toolbox:
     @property
     def errors(self) -> tuple[ToolFileError, ...]:
         """What is wrong with the owner's tool files now."""
-        return tuple(f.error for f in self._files.values() if f.error) + self._clashes
+        broken = tuple(f.error for f in self._files.values() if f.error)
+        return broken + self._clashes + self._unusable()
+
+    def _unusable(self) -> tuple[ToolFileError, ...]:
+        modules = [p for p, f in self._files.items() if f.tools and p.name.endswith(SUFFIX)]
+        if not modules or wasm.installed():
+            return ()
+        return tuple(ToolFileError(file=p, line=0, message=wasm.NOT_INSTALLED) for p in modules)
 
     def refresh(self) -> bool:
         """Load what is new or changed, forget what is gone. True if the set of tools changed."""
-        present: dict[Path, tuple[int, int]] = {}
+        present: dict[Path, tuple[int, ...]] = {}
         for folder in self.folders:
             try:
-                paths = sorted(
-                    p for p in folder.iterdir() if p.suffix == ".py" and p.name[0] not in "._"
-                )
+                paths = sorted(p for p in folder.iterdir() if _holds_tools(p))
             except OSError:
                 continue
             for path in paths:
@@ -111,8 +123,10 @@ class Toolbox:
                 except OSError:
                     continue
                 present[path] = (stat.st_mtime_ns, stat.st_size)
+                if path.name.endswith(SUFFIX):
+                    present[path] += wasm.stamps(path)
         if {p: f.stamp for p, f in self._files.items()} == present:
-            return False
+            return tuple(self.also()) != self._extra and self._collect()
         files: dict[Path, _File] = {}
         for path, stamp in present.items():
             known = self._files.get(path)
@@ -122,7 +136,9 @@ class Toolbox:
         self._files = files
         return self._collect()
 
-    def _load(self, path: Path, stamp: tuple[int, int], before: _File | None) -> _File:
+    def _load(self, path: Path, stamp: tuple[int, ...], before: _File | None) -> _File:
+        if path.suffix != ".py":
+            return _load_module(path, stamp, before)
         self._generation += 1
         name = f"perdure_owner_tools.{path.stem}_{abs(hash(path)):x}_{self._generation}"
         try:
@@ -133,11 +149,13 @@ class Toolbox:
         return _File(stamp, tools)
 
     def _collect(self) -> bool:
-        tools = {t.name: t for t in self.core}
+        self._extra = tuple(self.also())
+        core = (*self.core, *self._extra)
+        tools = {t.name: t for t in core}
         clashes = []
         for path, file in self._files.items():
             for tool in file.tools:
-                if tool.name in tools and tools[tool.name] in self.core:
+                if tool.name in tools and tools[tool.name] in core:
                     message = (
                         f"{tool.__name__}: {tool.name} is a core tool; give yours another name"
                     )
@@ -149,6 +167,26 @@ class Toolbox:
         if changed:
             self._tools, self._schemas = tools, None
         return changed
+
+
+def _holds_tools(path: Path) -> bool:
+    """A module belongs to the manifest beside it; without one it is looked at for the error alone."""
+    if path.name[0] in "._":
+        return False
+    alone = path.suffix in MODULES and not path.with_suffix(SUFFIX).exists()
+    return path.suffix == ".py" or path.name.endswith(SUFFIX) or alone
+
+
+def _load_module(path: Path, stamp: tuple[int, ...], before: _File | None) -> _File:
+    try:
+        if not path.name.endswith(SUFFIX):
+            raise Wrong(f"no manifest is beside it: write {path.with_suffix(SUFFIX).name}")
+        return _File(stamp, (wasm.load(path),))
+    except Wrong as wrong:
+        error = ToolFileError(file=path, line=wrong.line, message=str(wrong))
+    except FAULTS as fault:
+        error = _describe(path, fault)
+    return _File(stamp, before.tools if before else (), error)
 
 
 def _import(name: str, path: Path) -> tuple[type[Tool], ...]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from perdure.kernel.events import ToolResult
+import msgspec
 
-from .base import ToolContext, failed, ok
+from perdure.kernel.events import ToolResult
+from perdure.kernel.labels import SELF
+
+from .base import Sink, ToolContext, failed, ok
 from .diff import counts, unified
 from .files import FileProblem, InDoubt, digest, read_regular, replace
 from .paths import PathTool, shown
@@ -21,6 +24,8 @@ class Write(PathTool):
     effects = frozenset({"writes"})
     recovery = "rerun"  # the intent it leaves tells whether it has happened
     cooperative = True
+    tracks = True
+    sink = Sink(kind="write", critical={"path": "path"}, content=("content",))
 
     content: str
 
@@ -32,9 +37,9 @@ class Write(PathTool):
             old = decode(before)[0] if before is not None else ""
         except NotText:
             return f"replaces {name}, {len(before or b''):,} bytes that are not text, with:\n" + (
-                unified("", self.content, name)
+                unified("", self.content, name, max_chars=None)
             )
-        return unified(old, self._text(before), name) or f"{name}: nothing changes"
+        return unified(old, self._text(before), name, max_chars=None) or f"{name}: nothing changes"
 
     def binding(self, workdir: Path) -> bytes:
         return digest(_bytes(self.target(workdir))).encode()
@@ -61,8 +66,17 @@ class Write(PathTool):
                 pass
         return form.encode(self._text(old))
 
+    @staticmethod
+    def _marked(data: bytes, path: Path, context: ToolContext) -> bytes:
+        """The file has its label before it has the content: a crash may come between."""
+        if context.labels is not None:
+            context.labels.mark(path, context.label)
+        return data
+
     async def execute(self, context: ToolContext) -> ToolResult:
-        return await asyncio.to_thread(self._write, context)
+        result = await asyncio.to_thread(self._write, context)
+        # It tells nothing of what was in the file before.
+        return msgspec.structs.replace(result, label=SELF)
 
     def _write(self, context: ToolContext) -> ToolResult:
         path = self.target(context.workdir)
@@ -70,7 +84,7 @@ class Write(PathTool):
         try:
             done = replace(
                 path,
-                self._encoded,
+                lambda old: self._marked(self._encoded(old), path, context),
                 intent=context.scratch,
                 resumed=context.resumed,
                 make_parents=True,
@@ -80,6 +94,8 @@ class Write(PathTool):
             return failed(text, "in_doubt", path=str(path))
         except FileProblem as problem:
             return failed(f"{name} was not written: {problem}.", path=str(path))
+        if context.labels is not None:
+            context.labels.replaced(path, context.label)
         lines = self.content.count("\n") + (not self.content.endswith("\n") and bool(self.content))
         if done.earlier or done.before is None:
             verb = "Wrote" if done.earlier else "Created"

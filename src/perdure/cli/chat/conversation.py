@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -19,14 +19,13 @@ from perdure.cli.client import Connected
 from perdure.cli.common import resolve, title_of
 from perdure.cli.link import Link, Lost, message_key
 from perdure.cli.problems import Problem, problem_of
+from perdure.cli.view.answers import Given
 from perdure.cli.view.blocks import Asked, Block, Level, Note
 from perdure.cli.view.question import question_of
 from perdure.cli.view.story import Story
 from perdure.kernel.errors import NotFound, PerdureError
 from perdure.kernel.events import (
-    ApprovalAnswer,
     ApprovalRequested,
-    ApprovalScope,
     MessageMode,
     Record,
     TurnStarted,
@@ -60,6 +59,8 @@ class Conversation:
         self.changed: Callable[[], None] = lambda: None
         """Set by the display; called on the event loop whenever something is to be shown."""
         self._viewed: set[str] = set()
+        self._single: set[str] = set()
+        """Questions that came with others and are to be answered one by one."""
         self._blocks: list[Block] = []
         self._follower: asyncio.Task[None] | None = None
         self._creating = asyncio.Lock()
@@ -194,6 +195,23 @@ class Conversation:
         return self.story.busy or bool(self.outgoing) or bool(self.story.pending)
 
     @property
+    def waiting(self) -> list[ApprovalRequested]:
+        """The questions of the turn, in the order of their calls."""
+        return list(self.story.approvals.values())
+
+    @property
+    def questions(self) -> list[ApprovalRequested]:
+        """Those to be answered now: all that came together, or the first of them."""
+        waiting = self.waiting
+        single = any(request.approval in self._single for request in waiting)
+        return waiting[:1] if single else waiting
+
+    def one_by_one(self) -> None:
+        """The person wants to answer the present questions each for itself."""
+        self._single |= {request.approval for request in self.waiting}
+        self.changed()
+
+    @property
     def approval(self) -> ApprovalRequested | None:
         """The one that has waited longest."""
         return next(iter(self.story.approvals.values()), None)
@@ -267,18 +285,11 @@ class Conversation:
             session = self.session.id
             await self.link.call(lambda client: client.stop(session))
 
-    async def decide(
-        self,
-        request: ApprovalRequested,
-        answer: ApprovalAnswer,
-        scope: ApprovalScope = "once",
-        note: str = "",
-    ) -> None:
+    async def decide(self, answers: Sequence[Given]) -> None:
+        """All of these count, or none."""
         assert self.session is not None
         session = self.session.id
-        await self.link.call(
-            lambda client: client.decide(session, request.approval, answer, scope, note)
-        )
+        await self.link.call(lambda client: client.decide_all(session, answers))
 
     async def choose_model(self, model: str) -> None:
         """For this session; empty returns to the agent's own."""

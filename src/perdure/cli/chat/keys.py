@@ -8,7 +8,8 @@ from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
-from perdure.cli.view.question import always
+from perdure.cli.view.answers import KEYS, allow, offered, same
+from perdure.kernel.events import ApprovalScope
 
 if TYPE_CHECKING:
     from perdure.cli.chat.live import LiveChat
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 
 def bindings(chat: LiveChat) -> KeyBindings:
     keys = KeyBindings()
-    asked = Condition(lambda: chat.question() is not None)
     empty = Condition(lambda: not chat.buffer.text)
-    denying = Condition(lambda: chat.denying is not None)
+    denying = Condition(lambda: bool(chat.denying))
     chosen = Condition(
         lambda: (
             chat.buffer.complete_state is not None
@@ -97,40 +97,35 @@ def bindings(chat: LiveChat) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         chat.buffer.insert_text(chat.pastes.fold(event.data))
 
+    asked = Condition(lambda: bool(chat.questions()))
+
+    @keys.add("d", filter=asked)
     @keys.add("y", filter=asked)
-    def _(event: KeyPressEvent) -> None:
-        _allow(chat, "once")
-
     @keys.add("s", filter=asked)
-    def _(event: KeyPressEvent) -> None:
-        _allow(chat, "session")
-
     @keys.add("a", filter=asked)
     def _(event: KeyPressEvent) -> None:
-        _allow(chat, "always")
+        _allow(chat, KEYS[event.data])
+
+    @keys.add("o", filter=asked)
+    def _(event: KeyPressEvent) -> None:
+        if len(chat.questions()) > 1:
+            chat.one_by_one()
 
     @keys.add("n", filter=asked)
     def _(event: KeyPressEvent) -> None:
-        request = chat.question()
-        if request is not None:
-            chat.deny(request)
+        chat.deny(chat.questions())
 
     @keys.add("v", filter=asked)
     def _(event: KeyPressEvent) -> None:
-        request = chat.question()
-        if request is not None:
-            chat.view(request)
+        chat.view(chat.questions())
 
     return keys
 
 
-def _allow(chat: LiveChat, scope: str) -> None:
-    request = chat.question()
-    if request is None:
-        return
-    if scope == "once":
-        chat.answer(request, "allow", "once")
-    elif scope == "session" and "session" in request.offers:
-        chat.answer(request, "allow", "session")
-    elif scope == "always" and always(request):
-        chat.answer(request, "allow", "always")
+def _allow(chat: LiveChat, scope: ApprovalScope) -> None:
+    questions = chat.questions()
+    if len(questions) > 1:
+        if scope == "once":
+            chat.answer(questions, same(questions, "allow"))
+    elif questions and scope in [s for _, s in offered(questions[0])]:
+        chat.answer(questions, allow(questions[0], scope, chat.conversation.waiting))

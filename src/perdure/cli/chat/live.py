@@ -13,7 +13,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,9 +38,10 @@ from perdure.cli.chat.output import frame_output
 from perdure.cli.chat.paste import Pastes
 from perdure.cli.chat.region import Region
 from perdure.cli.problems import DONE
+from perdure.cli.view.answers import Given, same
 from perdure.cli.view.blocks import Block, Said
 from perdure.cli.view.paint import Painter, painter
-from perdure.kernel.events import ApprovalAnswer, ApprovalRequested, ApprovalScope, MessageMode
+from perdure.kernel.events import ApprovalId, ApprovalRequested, MessageMode
 
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
@@ -65,13 +66,13 @@ class LiveChat:
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.pastes = Pastes()
-        self.denying: ApprovalRequested | None = None
+        self.denying: Sequence[ApprovalRequested] = ()
         """Set while the person types why not."""
         self._region = Region(conversation)
         self._scroll: Painter | None = None
         self._answered: set[str] = set()
         self._asked_at = 0.0
-        self._asked: str | None = None
+        self._asked: list[ApprovalId] = []
         self._typed_at = 0.0
         self._began = math.inf
         self._interrupted_at = -math.inf
@@ -267,33 +268,33 @@ class LiveChat:
         self._typed_at = time.monotonic()
 
     def _watch_question(self) -> None:
-        approval = self.conversation.approval
-        asked = approval.approval if approval is not None else None
+        asked = [r.approval for r in self.conversation.questions]
         if asked != self._asked:
             self._asked, self._asked_at = asked, time.monotonic()
-            self.denying = None
+            self.denying = ()
 
-    def question(self) -> ApprovalRequested | None:
-        """The approval that a single key answers now. None while something is being typed, and for a
+    def questions(self) -> Sequence[ApprovalRequested]:
+        """The approvals that a single key answers now. None while something is being typed, and for a
         moment after the question came up: that key was meant for something else."""
-        approval = self.conversation.approval
-        if approval is None or self.denying is not None or self.buffer.text:
-            return None
-        if approval.approval in self._answered:
-            return None
+        asked = self.conversation.questions
+        if self.denying or self.buffer.text or any(r.approval in self._answered for r in asked):
+            return ()
         calm = time.monotonic() - max(self._asked_at, self._typed_at)
-        return approval if self._asked == approval.approval and calm > 0.3 else None
+        return asked if self._asked == [r.approval for r in asked] and calm > 0.3 else ()
+
+    def one_by_one(self) -> None:
+        self.conversation.one_by_one()
 
     def just_begun(self) -> bool:
         """What is read now was typed before the input line was there."""
         return time.monotonic() - self._began < 0.3
 
     def submit(self, mode: MessageMode = "steer") -> None:
-        if self.denying is not None:
-            request, self.denying = self.denying, None
+        if self.denying:
+            requests, self.denying = self.denying, ()
             note = self.buffer.text.strip()
             self.buffer.reset()
-            self.answer(request, "deny", note=note)
+            self.answer(requests, same(requests, "deny", note))
             return
         text = self.pastes.unfold(self.buffer.text)
         if not text.strip():
@@ -318,51 +319,45 @@ class LiveChat:
             self.leave()
         self.app.invalidate()
 
-    def answer(
-        self,
-        request: ApprovalRequested,
-        answer: ApprovalAnswer,
-        scope: ApprovalScope = "once",
-        note: str = "",
-    ) -> None:
-        if answer == "allow" and self.conversation.unseen(request):
+    def answer(self, requests: Sequence[ApprovalRequested], given: Sequence[Given]) -> None:
+        allows = any(one.answer == "allow" for one in given)
+        if allows and any(map(self.conversation.unseen, requests)):
             return
-        self._answered.add(request.approval)
-        self.start(self._decide(request, answer, scope, note))
+        self._answered |= {one.approval for one in given}
+        self.start(self._decide(given))
 
-    async def _decide(
-        self, request: ApprovalRequested, answer: ApprovalAnswer, scope: ApprovalScope, note: str
-    ) -> None:
+    async def _decide(self, given: Sequence[Given]) -> None:
         try:
-            await self.conversation.decide(request, answer, scope, note)
+            await self.conversation.decide(given)
         except Exception as error:
-            self._answered.discard(request.approval)
+            self._answered -= {one.approval for one in given}
             self.conversation.fail(error)
 
-    def deny(self, request: ApprovalRequested) -> None:
+    def deny(self, requests: Sequence[ApprovalRequested]) -> None:
         """Ask why not; the answer is sent with Enter, empty or not."""
-        self.denying = request
+        self.denying = tuple(requests)
         self.app.invalidate()
 
-    def view(self, request: ApprovalRequested) -> None:
+    def view(self, requests: Sequence[ApprovalRequested]) -> None:
         """Show all of what would be allowed, in the pager."""
-        self.start(self._view(request))
+        self.start(self._view(tuple(requests)))
 
-    async def _view(self, request: ApprovalRequested) -> None:
+    async def _view(self, requests: Sequence[ApprovalRequested]) -> None:
         import click
 
         from perdure.cli.view.question import whole_text
 
         async with in_terminal():
-            await asyncio.to_thread(click.echo_via_pager, whole_text(request))
-        self.conversation.viewed(request)
+            await asyncio.to_thread(click.echo_via_pager, "\n".join(map(whole_text, requests)))
+        for request in requests:
+            self.conversation.viewed(request)
 
     def interrupt(self) -> None:
         """Ctrl-C: clear the line, or stop the turn, or (twice) leave."""
         now = time.monotonic()
         again = now - self._interrupted_at < TWICE_SECONDS
-        if self.denying is not None:
-            self.denying = None
+        if self.denying:
+            self.denying = ()
             self.buffer.reset()
         elif again:
             self.leave()

@@ -12,13 +12,12 @@ from perdure.cli.chat import commands
 from perdure.cli.chat.conversation import Conversation
 from perdure.cli.common import styled, terminal_width
 from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL
+from perdure.cli.view.answers import Lines
 from perdure.cli.view.blocks import Said
 from perdure.cli.view.clean import exact_line
 from perdure.cli.view.paint import painter
 from perdure.cli.view.question import whole_text
-from perdure.kernel.events import ApprovalRequested, ApprovalScope
-
-SCOPES: dict[str, ApprovalScope] = {"y": "once", "s": "session", "a": "always"}
+from perdure.kernel.events import ApprovalRequested
 
 
 class PlainChat:
@@ -30,7 +29,8 @@ class PlainChat:
         self._person = sys.stdin.isatty()
         self._paint = painter(terminal_width(), styled=styled() and not conversation.start.plain)
         self._news = asyncio.Event()
-        self._asked: str | None = None
+        self._lines = Lines(conversation.unseen)
+        self._asked: tuple[str, ...] | None = None
 
     async def run(self) -> int:
         conversation = self._conversation
@@ -74,24 +74,23 @@ class PlainChat:
 
     async def _answer(self, text: str) -> bool:
         """Whether the line was an answer to the open question."""
-        request = self._conversation.approval
-        word, _, note = text.partition(" ")
-        if request is None or word not in ("n", "v", *SCOPES) or (note and word != "n"):
+        conversation = self._conversation
+        heard = self._lines.hear(text, conversation.waiting)
+        if heard is None:
             return False
-        if word == "v":
+        for request in heard.view:
             print(whole_text(request))
-            self._conversation.viewed(request)
-            return True
-        if word != "n" and (unseen := self._conversation.unseen(request)):
-            self._conversation.note(f"{unseen} First see all of it: v", "warning")
-            return True
-        try:
-            if word == "n":
-                await self._conversation.decide(request, "deny", note=note)
-            else:
-                await self._conversation.decide(request, "allow", SCOPES[word])
-        except Exception as error:
-            self._conversation.fail(error)
+            conversation.viewed(request)
+        if heard.told:
+            conversation.note(heard.told, "warning")
+        if heard.given:
+            try:
+                await conversation.decide(heard.given)
+            except Exception as error:
+                conversation.fail(error)
+        else:
+            self._asked = None  # so that the question is put again
+            conversation.changed()
         return True
 
     async def _idle(self) -> None:
@@ -137,13 +136,11 @@ class PlainChat:
             blocks = [b for b in blocks if not (isinstance(b, Said) and not b.sender)]
         for line in self._paint.scroll(blocks):
             print(line)
-        request = conversation.approval
-        if request is not None and request.approval != self._asked and self._person:
-            keys = "y once, s this session, a always, n no [why], v view all of it"
-            if conversation.unseen(request):
-                keys = "v view all of it, then decide; n no [why]"
-            print(f"\nAllow {exact_line(request.tool)}?  {keys}")
-        self._asked = request.approval if request is not None else None
+        waiting = conversation.waiting
+        asked = tuple(request.approval for request in waiting)
+        if waiting and asked != self._asked and self._person:
+            print(f"\n{self._lines.prompt(waiting)}")
+        self._asked = asked
         sys.stdout.flush()
 
 

@@ -11,16 +11,19 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from perdure.cli.chat.conversation import Conversation
+from perdure.cli.view.answers import WORDS, offered
 from perdure.cli.view.clean import clean, exact_line, one_line
 from perdure.cli.view.markdown import Markdown
 from perdure.cli.view.paint import Painter, painter, running_lines, seconds, subject_of
 from perdure.cli.view.question import always, wrapped
 from perdure.cli.view.story import money, tokens
+from perdure.kernel.events import ApprovalRequested
 
 OUTPUT_LINES = 5
 THINKING_LINES = 3
 PENDING_LINES = 3
 RULE_LINES = 3
+LIST_LINES = 8
 
 
 class Region:
@@ -104,9 +107,12 @@ class Region:
     def _question(self, width: int) -> list[Text]:
         """The approval to answer now. All of it stands in the transcript above; here nothing is shown
         in part, which could pass for the whole."""
-        request = self._conversation.approval
-        if request is None:
+        questions = self._conversation.questions
+        if not questions:
             return []
+        if len(questions) > 1:
+            return self._list(questions, width)
+        request = questions[0]
         count = len(self._conversation.story.approvals)
         head = Text().append(f"Allow {exact_line(request.tool)}?", "bold yellow")
         if count > 1:
@@ -122,13 +128,10 @@ class Region:
             keys = Text("  ").append("v", "bold").append(" view all of it, then decide")
             return [head, first, keys.append("   ").append("n", "bold").append(" no")]
         rule = always(request)
-        keys = Text("  ").append("y", "bold").append(" once")
-        if "session" in request.offers:
-            keys.append("   ").append("s", "bold").append(" this session")
-        if rule:
-            keys.append("   ").append("a", "bold").append(" always")
-        keys.append("   ").append("n", "bold").append(" no")
-        keys.append("   ").append("v", "bold").append(" view")
+        keys = Text("  ")
+        for key, scope in offered(request):
+            keys.append(key, "bold").append(f" {WORDS[scope]}   ")
+        keys.append("n", "bold").append(" no   ").append("v", "bold").append(" view")
         if not rule:
             return [head, keys]
         if len(rule) > RULE_LINES * width:
@@ -137,6 +140,28 @@ class Region:
         if len(rows) > RULE_LINES:
             rows = [("  ", "always: the rule as shown above")]
         return [head, keys, *(Text(mark + row, "dim", no_wrap=True) for mark, row in rows)]
+
+    def _list(self, questions: list[ApprovalRequested], width: int) -> list[Text]:
+        """Several that came together. Each stands in the transcript above, as it is."""
+        lines = [Text(f"Allow these {len(questions)}?", "bold yellow")]
+        for number, request in enumerate(questions[:LIST_LINES], 1):
+            head = Text(f"  {number}. {exact_line(request.tool)}")
+            subject = Text(f" {subject_of(request.arguments, limit=width + 1)}")
+            if head.cell_len + subject.cell_len <= width:
+                head.append_text(subject)
+            else:
+                head.append(" (as shown above)", "dim")
+            lines.append(head)
+        if len(questions) > LIST_LINES:
+            lines.append(Text(f"  … {len(questions) - LIST_LINES} more, as shown above", "dim"))
+        keys = Text("  ")
+        if any(map(self._conversation.unseen, questions)):
+            lines.append(Text("  Not all of it is shown.", "bold yellow"))
+            keys.append("v", "bold").append(" view all of it, then decide   ")
+        else:
+            keys.append("y", "bold").append(" all once   ")
+        keys.append("o", "bold").append(" one by one   ").append("n", "bold").append(" none")
+        return [*lines, keys]
 
     def _activity(self, now: datetime) -> Text | None:
         conversation = self._conversation
@@ -170,6 +195,8 @@ class Region:
         story = conversation.story
         queued = sum(event.mode == "queue" for event in story.pending.values())
         facts = [conversation.name, conversation.model]
+        if conversation.agent is not None and conversation.agent.mode not in ("", "ask"):
+            facts.append(f"mode {conversation.agent.mode}")
         if story.usage.output or story.cost_usd:
             facts.append(money(story.cost_usd, unpriced=story.unpriced))
         if story.last_usage.input:

@@ -14,6 +14,7 @@ from perdure.cli.problems import DONE, FAILED
 if TYPE_CHECKING:
     from perdure.agents import Agent, Agents
     from perdure.kernel.errors import ConfigError
+    from perdure.tools import Toolbox
 
 
 @click.group()
@@ -131,7 +132,8 @@ def problems_of(agents: Agents, name: str) -> list[str]:
         PolicyFiles(private, name).current()
     except PerdureError as error:
         found.append(str(error))
-    found += map(str, Toolbox(folders=(private / "tools", own / "tools")).errors)
+    toolbox = Toolbox(folders=(private / "tools", own / "tools"))
+    found += [*map(str, toolbox.errors), *modules_wrong(toolbox)]
     commands = tuple(
         CommandHook(on=h.on, command=h.command, fail=h.fail, timeout=h.timeout, tools=h.tools)
         for h in agents.get(name).hooks
@@ -142,6 +144,21 @@ def problems_of(agents: Agents, name: str) -> list[str]:
     finally:
         hooks.close()
     return found
+
+
+def modules_wrong(toolbox: Toolbox) -> list[str]:
+    """Which WebAssembly modules cannot be run. Compiles them, each in a process of its own."""
+    import asyncio
+
+    from perdure.tools.wasm import WasmTool, installed, problem_of
+
+    found = [toolbox.get(name) for name in toolbox.names()]
+    tools = [tool for tool in found if tool is not None and issubclass(tool, WasmTool)]
+
+    async def look() -> list[str]:
+        return [f"{t.manifest.file}: {why}" for t in tools if (why := await problem_of(t))]
+
+    return asyncio.run(look()) if tools and installed() else []
 
 
 def opened(agents: Agents, agent: Agent) -> list[tuple[str, ConfigError | None]]:

@@ -8,6 +8,8 @@ from perdure.cli.common import ago, drive, echo_json, place_of, styled, terminal
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
+from perdure.cli.view.answers import Given
+from perdure.cli.view.clean import exact_line
 from perdure.kernel.errors import NotFound
 from perdure.kernel.events import ApprovalAnswer, ApprovalScope
 from perdure.runtime.views import OpenApproval
@@ -18,9 +20,9 @@ from perdure.runtime.views import OpenApproval
 @click.argument("answer", required=False, type=click.Choice(["allow", "deny"]))
 @click.option(
     "--scope",
-    type=click.Choice(["once", "session", "always"]),
+    type=click.Choice(["once", "session", "always", "data"]),
     default="once",
-    help="How far an allow reaches.",
+    help="How far an allow reaches; data: vouch for the values asked about, for this session.",
 )
 @click.option("--note", default="", help="Tell the agent why.")
 @click.option("-s", "--session", metavar="ID", help="Only this session's.")
@@ -41,6 +43,7 @@ def approvals(
     perdure approvals                 list
     perdure approvals ID              show one, whole, however long it is
     perdure approvals ID allow        answer (the end of the id is enough)
+    perdure approvals all deny        answer all of them
     """
     place = place_of(ctx)
     if approval is None:
@@ -77,10 +80,21 @@ async def _answer(
     note: str,
 ) -> int:
     async with Link(place) as link:
-        one = _find(await link.client.approvals(session), reference)
-        await link.client.decide(one.session, one.request.approval, answer, scope, note)
-    word = "Allowed" if answer == "allow" else "Denied"
-    click.echo(f"{word}: {one.request.tool}. The session goes on: perdure attach {one.session}")
+        waiting = await link.client.approvals(session)
+        meant = waiting if reference == "all" else [_find(waiting, reference)]
+        sessions = {
+            one.session: [m.request for m in meant if m.session == one.session] for one in meant
+        }
+        for id_, requests in sessions.items():
+            given = [
+                Given(approval=r.approval, answer=answer, scope=scope, note=note) for r in requests
+            ]
+            await link.client.decide_all(id_, given)
+            word = "Allowed" if answer == "allow" else "Denied"
+            tools = ", ".join(exact_line(r.tool) for r in requests)
+            click.echo(f"{word}: {tools}. The session goes on: perdure attach {id_}")
+    if not meant:
+        click.echo("Nothing waits for your approval.", err=True)
     return DONE
 
 
@@ -103,8 +117,9 @@ def _print(one: OpenApproval, *, whole: bool = False) -> None:
     from perdure.cli.view.paint import painter
 
     paint = painter(terminal_width(), styled=styled())
-    click.echo(
-        click.style(f"{one.request.approval}  session {one.session}  {ago(one.at)}", dim=True)
-    )
+    head = f"{one.request.approval}  session {one.session}  {ago(one.at)}"
+    if (expires := one.request.expires) is not None:
+        head += f"  until {expires.astimezone():%Y-%m-%d %H:%M}, then denied"
+    click.echo(click.style(head, dim=True))
     click.echo("\n".join(paint.block(Asked(request=one.request, whole=whole))))
     click.echo()

@@ -55,7 +55,7 @@ def doctor(ctx: click.Context) -> int:
         report(_of_error(error))
         return FAILED
     report(Finding("ok", f"workspace {place.root}"))
-    for check in (_disk, _agents, _models, _policy, _server):
+    for check in (_disk, _agents, _models, _policy, _sandbox, _server):
         try:
             for one in check(place):
                 report(one)
@@ -168,6 +168,47 @@ def _policy(place: Place) -> Iterator[Finding]:
     for path in (place.state / "policy.yaml", place.state / "policy.local.yaml"):
         if path.exists() and path.stat().st_mode & 0o022:
             yield Finding("bad", f"{path} can be changed by other users", f"chmod go-w {path}")
+    from perdure.cli.commands.policy import policies
+
+    seen: set[str] = set()
+    for name, found in policies(place):
+        if isinstance(found, str):
+            continue  # told with the agent
+        for warning in map(str, found.warnings):
+            if warning not in seen:
+                seen.add(warning)
+                yield Finding("note", f"policy of {name}: {warning}", "perdure policy check")
+        if found.mode != "ask":
+            mark: Mark = "note" if found.mode in ("dangerous", "auto") else "ok"
+            yield Finding(mark, f"{name} works in mode {found.mode}")
+
+
+def _sandbox(place: Place) -> Iterator[Finding]:
+    from perdure.agents import Agents, open_workspace
+    from perdure.kernel.errors import PerdureError
+    from perdure.runtime.confining import confines_of, uncontained
+    from perdure.sandbox.environment import clean_environment
+    from perdure.sandbox.means import Choice
+
+    agents = Agents(open_workspace(place.root))
+    choice = Choice(place.state / "run" / "sandbox.json", clean_environment(os.environ))
+    found: set[str] = set()
+    for entry in agents.list():
+        if entry.agent is None:
+            continue
+        if what := uncontained(agents, entry.name):
+            todo = "sandbox: {backend: auto, network: proxy}"
+            yield Finding("note", f"{entry.name}: {what}", todo)
+        confines = confines_of(entry.agent.sandbox)
+        if confines.backend == "none":
+            continue
+        try:
+            found.add(choice.means(confines).name)
+        except PerdureError as error:
+            yield Finding("bad", f"{entry.name}: {error.message}", error.hint)
+    if found:
+        more = "; what it enforces: perdure sandbox status"
+        yield Finding("ok", f"commands are contained by {', '.join(sorted(found))}{more}")
 
 
 def _server(place: Place) -> Iterator[Finding]:

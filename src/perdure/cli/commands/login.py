@@ -18,23 +18,40 @@ from perdure.cli.problems import DONE, USAGE, Problem
 @click.option(
     "--key", "paste", is_flag=True, help="Paste a key, also where a browser login exists."
 )
+@click.option(
+    "--base-url",
+    "at",
+    metavar="URL",
+    default="",
+    help="For the server at this address alone, e.g. a proxy or a compatible server.",
+)
 @click.option("--remove", is_flag=True, help="Forget the stored key.")
 @click.option("--anyway", is_flag=True, help="Also for a provider that is not known.")
 @click.option("--list", "listing", is_flag=True, help="List the providers that have a key.")
-def login(provider: str | None, paste: bool, remove: bool, anyway: bool, listing: bool) -> int:
+def login(
+    provider: str | None, paste: bool, at: str, remove: bool, anyway: bool, listing: bool
+) -> int:
     """Store a model provider's key, encrypted, outside of any workspace.
+
+    A provider's key is sent to that provider's own servers only. For a server named by base_url it is
+    stored for that address.
 
     \b
     perdure login openrouter              in the browser
     perdure login anthropic               asks for the key (it is not shown)
     perdure login openai < key.txt        reads it from stdin
+    perdure login my-box --base-url http://box:8000/v1
     """
     from perdure.models.credentials import Credentials, config_folder
     from perdure.models.oauth import offers_login
+    from perdure.models.places import origin
 
     credentials = Credentials(config_folder(os.environ), os.environ)
     if listing:
-        rows = [(one.provider, one.source, one.where) for one in credentials.list()]
+        rows = [
+            (one.provider + (f" at {one.at}" if one.at else ""), one.source, one.where)
+            for one in credentials.list()
+        ]
         if not rows:
             click.echo("No provider has a key yet: perdure login PROVIDER", err=True)
         for line in table(("PROVIDER", "FROM", "WHERE"), rows) if rows else ():
@@ -42,21 +59,22 @@ def login(provider: str | None, paste: bool, remove: bool, anyway: bool, listing
         return DONE
     if provider is None:
         raise Problem("which provider?", hint=_choices(), code=USAGE)
-    row = _known(provider, anyway=anyway or remove)
+    row = _known(provider, anyway=anyway or remove or bool(at))
     if remove:
-        credentials.remove(row)
+        credentials.remove(row, at)
         click.echo(f"The key for {row} is forgotten.")
         return DONE
     if not sys.stdin.isatty():
         key = sys.stdin.readline()
-    elif offers_login(row) and not paste:
+    elif offers_login(row) and not paste and not at:
         key = drive(_in_browser(row))
     else:
         key = _ask(row)
-    credentials.set(row, key)
+    credentials.set(row, key, at)
     variable = next((v for v in credentials.variables(row) if os.environ.get(v)), "")
-    click.echo(f"The key for {row} is stored, encrypted, in {credentials.folder}.")
-    if variable:
+    where = f" at {origin(at)}" if at else ""
+    click.echo(f"The key for {row}{where} is stored, encrypted, in {credentials.folder}.")
+    if variable and not at:
         click.echo(f"Note: ${variable} is set and comes first.")
     click.echo(click.style("A running server uses it from its next model call on.", dim=True))
     return DONE
@@ -71,7 +89,7 @@ def _known(provider: str, *, anyway: bool) -> str:
     if not anyway:
         check_provider(
             provider,
-            hint=f"For a server of your own, named by base_url: perdure login {provider} --anyway",
+            hint=f"For a server of your own: perdure login {provider} --base-url URL",
         )
     return provider
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from perdure.cli.asking import Asker, person
 from perdure.cli.common import (
     drive,
     echo_json,
@@ -25,6 +26,7 @@ from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, SERVER, STOPPED, 
 from perdure.cli.view.blocks import Answer, Note, Said, ToolDone
 from perdure.cli.view.story import CUT_OFF, Story
 from perdure.kernel import events as e
+from perdure.kernel.errors import Conflict, NotFound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +97,9 @@ def run(
     """Ask one thing, print the answer, leave.
 
     What is piped in is appended to the prompt:  git diff | perdure run "review this"
+
+    What needs your approval is asked right here, if you sit at a terminal; else the command ends
+    with exit code 3 and the agent waits: perdure approvals
 
     Exit code: 0 done, 1 failed, 3 the agent waits for your approval, 5 the server was
     stopped, 130 the turn was.
@@ -181,6 +186,8 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
     story = Story()
     progress = _Progress(request)
     turn = ""
+    asks, asker = person() and not request.as_json, Asker()
+    answered: set[e.ApprovalId] = set()
     feed = link.follow(outcome.session, before)
     async for thing in feed:
         if not isinstance(thing, e.Record):
@@ -198,11 +205,13 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
             story.last_text, story.cut_off = "", False
         for block in story.take():
             progress.say(block)
-        if turn and isinstance(event, e.ApprovalRequested):
-            outcome.reason = "approval"
+        if turn and isinstance(event, e.ApprovalRequested) and event.approval not in answered:
             waiting = await link.client.approvals(outcome.session)
             outcome.approvals = [one.request for one in waiting]
-            break
+            if not asks or not await _answered(link, asker, outcome, answered):
+                outcome.reason = "approval"
+                break
+            outcome.approvals = []
         if turn and isinstance(event, e.TurnEnded) and event.turn == turn:
             outcome.reason, outcome.error = event.reason, event.error
             break
@@ -210,6 +219,24 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
     outcome.text, outcome.usage = story.last_text, story.usage
     outcome.cut_off = story.cut_off
     outcome.cost_usd, outcome.unpriced = story.cost_usd, story.unpriced
+
+
+async def _answered(
+    link: Link, asker: Asker, outcome: Outcome, answered: set[e.ApprovalId]
+) -> bool:
+    """Have the person answer all that waits. False: they are gone."""
+    while waiting := outcome.approvals:
+        given = await asker.ask(waiting)
+        if given is None:
+            return False
+        try:
+            await link.client.decide_all(outcome.session, given)
+        except (Conflict, NotFound) as error:  # answered elsewhere meanwhile, or expired
+            click.echo(str(error), err=True)
+        answered |= {one.approval for one in given}
+        left = await link.client.approvals(outcome.session)
+        outcome.approvals = [one.request for one in left if one.request.approval not in answered]
+    return True
 
 
 class _Progress:

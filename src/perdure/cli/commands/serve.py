@@ -88,6 +88,10 @@ def status(ctx: click.Context, as_json: bool) -> int:
     click.echo(f"Running: {found.file.url} (process {report.pid}, {report.memory_mb:.0f} MB)")
     click.echo(f"Since {ago(report.started)}; version {report.version}; {report.workspace}")
     click.echo(f"Sessions: {report.sessions_running} running, {report.sessions_open} open")
+    for name in report.dangerous:
+        click.echo(click.style(f"DANGEROUS: {name} runs whatever no rule denies", fg="red"))
+    for told in report.uncontained:
+        click.echo(click.style(f"DANGEROUS: {told}", fg="red"))
     for view in waiting:
         click.echo(f"Held: {view.id}. Let it go on: perdure session resume {view.id}")
     return DONE

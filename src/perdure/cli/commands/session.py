@@ -112,6 +112,8 @@ async def _show(place: Place, reference: str | None, events: bool, after: int) -
         f"{view.turns} turn{'' if view.turns == 1 else 's'}",
         tokens(view.usage.input + view.usage.output),
         money(view.cost_usd, unpriced=view.unpriced),
+        *([f"holds: {one_line(view.label.words)}"] if view.label else []),
+        *([f"DANGEROUS: {one_line(view.sandbox)}"] if view.sandbox else []),
         f"log: {place.state / 'sessions' / view.id / 'events.jsonl'}",
     ]
     click.echo("\n" + click.style(" · ".join(facts), dim=True))

@@ -20,7 +20,7 @@ from rich.theme import Theme
 from perdure.cli.view.blocks import Answer, Asked, Block, Note, Running, Said, ToolDone
 from perdure.cli.view.clean import clean, exact, exact_line, one_line
 from perdure.cli.view.markdown import Markdown
-from perdure.cli.view.question import question_of, wrapped
+from perdure.cli.view.question import facts_of, question_of, wrapped
 from perdure.kernel.events import ApprovalRequested, Json, ToolResult
 
 MIN_WIDTH = 20
@@ -165,6 +165,8 @@ def _asked(request: ApprovalRequested, whole: bool, width: int) -> RenderableTyp
             _append(text, subject, width)
         for line in one.text.split("\n"):
             _append(text, line, width, _DIFF.get(line[:1], "dim") if diff else "", mark=BODY)
+    for fact in facts_of(request):
+        _append(text, fact.text, width, "yellow" if fact.doubtful else "")
     if one.rule:
         _append(text, f"always: {one.rule}", width, "dim")
     if one.cut:

@@ -6,7 +6,6 @@ and `Question.cut` says so to whoever takes the answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import msgspec
 from wcwidth import wcswidth, wcwidth
 
 from perdure.cli.view.clean import exact, exact_line
+from perdure.cli.view.labels import data_words
 from perdure.kernel.events import ApprovalRequested, Json
 
 MAX_LINES = 100
@@ -23,8 +23,6 @@ KEPT_LINES = 30
 KEPT_CHARS = 1_500
 AGAIN = "↪ "
 """Before the rest of a line that is wider than the terminal, where a line begins with another mark."""
-_STOPPED = re.compile(r"\n\[… [\d,]+ more (?:characters|lines of diff)\]\Z")
-"""How gate and diff say that they left the rest out of the preview."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,16 +38,15 @@ class Question:
 def question_of(request: ApprovalRequested, *, whole: bool = False) -> Question:
     """`whole`: nothing is cut, and what the gate left out of the preview follows as arguments."""
     text, rule = exact(_preview(request)), exact_line(always(request))
-    stopped = bool(_STOPPED.search(request.preview))
     if whole:
-        if stopped:
+        if request.cut:
             text += "\n\nThe preview ends there; this is all the call was given:\n"
             text += exact(arguments_of(request.arguments))
         return Question(text=text, rule=rule)
     text, left = _shortened(text)
     rule, rule_left = _shortened(rule)
     missing = [left] if left else []
-    if stopped:
+    if request.cut:
         missing.append("what the preview itself leaves out")
     if rule_left:
         missing.append(f"of the rule {rule_left}")
@@ -57,10 +54,38 @@ def question_of(request: ApprovalRequested, *, whole: bool = False) -> Question:
     return Question(text=text, rule=rule, cut=cut)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """One thing to know before deciding, as a line."""
+
+    text: str
+    doubtful: bool = False
+    """Nobody entitled to has said it."""
+
+
+def facts_of(request: ApprovalRequested) -> list[Fact]:
+    """Where data would go, which data, and who says so."""
+    facts = []
+    if request.destination:
+        facts.append(Fact(text=f"goes to: {exact_line(request.destination)}"))
+    if request.label is not None and request.destination:
+        facts.append(Fact(text=f"carries: {exact_line(data_words(request.label))}"))
+    for source in request.sources:
+        what = f"{exact_line(source.argument)} = {exact_line(source.value)}"
+        text = f"{what}  ({exact_line(source.origin)})"
+        facts.append(Fact(text=text, doubtful=not source.endorsed))
+    if request.endorses:
+        text = f"to vouch for: {', '.join(map(exact_line, request.endorses))}"
+        facts.append(Fact(text=text, doubtful=True))
+    return facts
+
+
 def whole_text(request: ApprovalRequested) -> str:
     """For a pager or a plain terminal: everything there is to know, harmless."""
     one = question_of(request, whole=True)
     parts = [f"{exact_line(request.tool)}: {exact_line(request.reason)}", one.text]
+    if facts := facts_of(request):
+        parts.append("\n".join(fact.text for fact in facts))
     if one.rule:
         parts.append(f"always: {one.rule}")
     parts.append("What the call was given:\n" + exact(arguments_of(request.arguments)))

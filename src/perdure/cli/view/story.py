@@ -184,6 +184,7 @@ class Story:
                 call = self.calls.pop(event.call, None)
                 asked = event.call in self._previews
                 if asked and event.result.status == "denied":
+                    self._unanswered(event.call)
                     return  # the owner said so, and it stands there
                 self._blocks.append(
                     ToolDone(
@@ -315,10 +316,23 @@ class Story:
         asked = self.approvals.pop(event.approval, None)
         what = asked.tool if asked is not None else "the call"
         if event.answer == "allow":
-            scope = {"once": "once", "session": "for this session", "always": "always"}[event.scope]
-            self._note(f"✓ {what} allowed {scope}")
+            scope = {
+                "data": "to use this data, for this task",
+                "once": "once",
+                "session": "for this session",
+                "always": "always",
+            }[event.scope]
+            self._note(f"✓ {what} allowed {scope}{_by(event)}")
         else:
-            self._note(f"✗ {what} denied" + (f": {event.note}" if event.note else ""), "warning")
+            note = f": {event.note}" if event.note else ""
+            self._note(f"✗ {what} denied{_by(event)}{note}", "warning")
+
+    def _unanswered(self, call: e.CallId) -> None:
+        """A call was denied although nobody had answered: the question about it expired."""
+        for id_, asked in tuple(self.approvals.items()):
+            if asked.call == call:
+                del self.approvals[id_]
+                self._note(f"✗ {asked.tool}: nobody answered in time, so it was denied", "warning")
 
     def _spent(self, usage: e.Usage, cost: float | None) -> None:
         self.usage = self.usage.plus(usage)
@@ -347,3 +361,8 @@ def money(usd: float, *, unpriced: bool = False) -> str:
         return "–"
     text = f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
     return f"≥{text}" if unpriced else text
+
+
+def _by(event: e.ApprovalDecided) -> str:
+    """Whose token answered, where it was not the owner's own."""
+    return f" by {event.by}" if event.by not in ("", "owner") else ""

@@ -11,13 +11,20 @@ from perdure.kernel.events import AssistantPart, CallId, RequestId, Text, ToolCa
 from perdure.kernel.ports import Emit
 from perdure.kernel.prompt import Prompt, Reply
 
-from ..local import Sleep, asks_for_summary, tell
-from . import file_rules, memory, recall, talk, tidy
+from ..local import Sleep, asks_for_summary, asks_to_read, tell
+from . import file_rules, memory, reading, recall, talk, tidy, web
 from .plan import Move, Plan, next_move, only
 from .rules import understand
 from .view import View, see
 
-RULES = (*memory.RULES, *recall.RULES, *talk.RULES, *tidy.RULES, *file_rules.RULES)
+RULES = (
+    *memory.RULES,
+    *recall.RULES,
+    *talk.RULES,
+    *web.RULES,
+    *tidy.RULES,
+    *file_rules.RULES,
+)
 
 _CANCEL = re.compile(
     r"\W*(?:stop|cancel|never ?mind|forget it|abort|wait)\b[^\n]{0,40}", re.IGNORECASE
@@ -44,6 +51,8 @@ class RehearsalModel:
     async def call(self, prompt: Prompt, request: RequestId, emit: Emit) -> Reply:
         if asks_for_summary(prompt):
             parts: tuple[AssistantPart, ...] = (Text(text=recall.compacted(prompt)),)
+        elif asks_to_read(prompt):
+            parts = (Text(text=reading.values(prompt)),)
         else:
             parts = _parts(answer(see(prompt), tools=prompt.tools), prompt)
         await tell(parts, request, emit, sleep=self._sleep)

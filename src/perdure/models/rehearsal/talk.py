@@ -17,6 +17,7 @@ EXAMPLES = """\
 - write "buy milk" to list.txt · add a line "and bread" to list.txt · replace milk with tea in list.txt
 - make a folder drafts · move list.txt to drafts · delete old.txt
 - run `ls -la`
+- fetch https://example.org · search the web for roses
 - tidy this folder
 - remember that I like tea · what do you remember
 - what did you do"""

@@ -6,12 +6,15 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from ..api import RuntimeApi
+from ..authorized import Authorized
 from ..settings import ServerSettings
 from ..site import Site
+from ..tokens import TokenStore
 from . import (
     admin,
     agents,
     approvals,
+    budget,
     checkpoints,
     doubts,
     events,
@@ -19,11 +22,20 @@ from . import (
     messages,
     outbox,
     sessions,
+    tokens,
 )
 
 
-def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
-    health.add(app, runtime, site)
+def add_all(
+    app: FastAPI,
+    bare: RuntimeApi,
+    runtime: Authorized,
+    settings: ServerSettings,
+    site: Site,
+    store: TokenStore | None,
+) -> None:
+    """`bare` is for what needs no token."""
+    health.add(app, bare, site)
     agents.add(app, runtime)
     sessions.add(app, runtime, settings)
     messages.add(app, runtime, settings, site)
@@ -32,4 +44,7 @@ def add_all(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: S
     doubts.add(app, runtime, settings)
     checkpoints.add(app, runtime)
     outbox.add(app, runtime)
+    budget.add(app, runtime)
     admin.add(app, runtime, site)
+    if store is not None:
+        tokens.add(app, store, site, settings)

@@ -10,6 +10,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import returns
+from ..grants import need
 from ..site import Site
 from .params import API
 
@@ -56,6 +57,7 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
     )
     async def shut_down() -> Response:
         """Stop the server. Turns that are running go on when it is started again."""
+        need("admin")
         response = answer(bodies.Done(), 202)
         response.background = BackgroundTask(_stop, site)
         return response

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from perdure.kernel.errors import Conflict, NotFound
-from perdure.kernel.events import ApprovalId, ApprovalRequested, Json, SessionId
+from perdure.kernel.events import (
+    ApprovalDecided,
+    ApprovalId,
+    ApprovalRequested,
+    Json,
+    SessionId,
+)
 
 from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
+from ..grants import current
 from ..settings import ServerSettings
 from .params import API, Approval, Session
 
@@ -26,10 +35,11 @@ EXAMPLE: dict[str, Json] = {
                 "call": "toolu_01",
                 "tool": "bash",
                 "arguments": {"command": "make test"},
-                "reason": "commands ask",
+                "reason": "it runs a command",
                 "preview": "make test",
                 "offers": ["once", "session", "always"],
-                "rule": "bash: make test",
+                "rule": "{tool: bash, exactly: 'make test'}",
+                "expires": "2026-11-28T10:00:00Z",
             },
         }
     ]
@@ -74,17 +84,70 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     async def decide_approval(id: Session, approval: Approval, request: Request) -> Response:
         """Allow or deny. Of two answers the first counts; the second is told so with 409."""
         body = await read(request, bodies.Decide, settings.max_body)
-        session, wanted = SessionId(id), ApprovalId(approval)
+        one = bodies.Answer(
+            approval=ApprovalId(approval), answer=body.answer, scope=body.scope, note=body.note
+        )
+        return answer((await decide(SessionId(id), request, [one]))[0])
+
+    @app.post(
+        f"{API}/sessions/{{id}}/approvals",
+        tags=["approvals"],
+        response_class=Response,
+        responses=returns(
+            bodies.DecidedAll,
+            "All answers count.",
+            {"decided": [{"approval": "a_01kazh2v6e8m9qrt", "answer": "allow", "scope": "once"}]},
+        )
+        | fails(404, 409, 423, 503),
+        openapi_extra=takes(
+            bodies.DecideAll,
+            {"answers": [{"approval": "a_01kazh2v6e8m9qrt", "answer": "allow", "scope": "once"}]},
+            required=True,
+        ),
+    )
+    async def decide_approvals(id: Session, request: Request) -> Response:
+        """Answer several of a session's approvals: all answers count, or none does."""
+        body = await read(request, bodies.DecideAll, settings.max_body)
+        decided = await decide(SessionId(id), request, body.answers)
+        return answer(bodies.DecidedAll(decided=decided))
+
+    async def decide(
+        session: SessionId, request: Request, answers: Sequence[bodies.Answer]
+    ) -> tuple[bodies.Decided, ...]:
+        # Who answers is told by the token that let them in, never by what they send.
+        by = caller()
+        given = [
+            ApprovalDecided(
+                approval=a.approval,
+                answer=a.answer,
+                scope=a.scope,
+                by=by,
+                note=a.note,
+            )
+            for a in answers
+        ]
         try:
-            await runtime.decide(session, wanted, body.answer, body.scope, by="api", note=body.note)
+            await runtime.decide_all(session, given)
         except NotFound as error:
-            if await _was_asked(runtime, session, wanted):
+            open_ones = {one.request.approval for one in await runtime.approvals(session)}
+            for a in given:
+                if a.approval in open_ones:
+                    continue
+                if not await _was_asked(runtime, session, a.approval):
+                    raise error
                 raise Conflict(
-                    f"approval {wanted} is no longer open",
-                    hint="It was answered before, or its turn has ended.",
+                    f"approval {a.approval} is no longer open",
+                    hint="It was answered before or has expired, or its turn has ended.",
                 ) from None
             raise error
-        return answer(bodies.Decided(approval=wanted, answer=body.answer, scope=body.scope))
+        return tuple(
+            bodies.Decided(approval=a.approval, answer=a.answer, scope=a.scope) for a in given
+        )
+
+
+def caller() -> str:
+    """Whose token it was."""
+    return current().name
 
 
 async def _was_asked(runtime: RuntimeApi, session: SessionId, approval: ApprovalId) -> bool:

@@ -14,6 +14,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
+from ..grants import current
 from ..intake import free
 from ..problems import Fault, Refusal
 from ..settings import ServerSettings
@@ -94,7 +95,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
             session,
             accepted,
             wait,
-            give_up=(left(request.receive), site.stopping.wait()),
+            give_up=(left(request.receive), site.stopping.wait(), site.revoked(current().id)),
         )
         if settled is None:
             return answer(accepted, 202)

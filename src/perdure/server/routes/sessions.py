@@ -237,7 +237,7 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         limit: Annotated[int, Query(ge=1, le=2**53, description="At most so many bytes.")] = 2**53,
     ) -> Response:
         """A long output, an image, or another file a session kept."""
-        path = runtime.artifact_path(SessionId(id), ArtifactId(artifact))
+        path = await runtime.artifact_path(SessionId(id), ArtifactId(artifact))
         try:
             size = (await asyncio.to_thread(path.stat)).st_size
         except OSError:

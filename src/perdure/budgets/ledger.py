@@ -1,0 +1,188 @@
+"""The books: a line when room is reserved, a line when it is settled, one file a month.
+
+`budgets/2026-11.jsonl`. A line is an `Entry`; of several with the same `request` the last counts, so a
+reservation that a crash left open counts as spent in full. Lines are appended and not synced: they
+survive the process, and after a loss of power at most the last ones are missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from perdure.kernel.errors import StorageError
+from perdure.kernel.ports import Clock
+
+
+class Spent(msgspec.Struct, kw_only=True, omit_defaults=True):
+    cost_usd: float = 0.0
+    tokens: int = 0
+    calls: int = 0
+    turns: int = 0
+    seconds: float = 0.0
+
+    def add(self, other: Spent, sign: int = 1) -> None:
+        self.cost_usd += sign * other.cost_usd
+        self.tokens += sign * other.tokens
+        self.calls += sign * other.calls
+        self.turns += sign * other.turns
+        self.seconds += sign * other.seconds
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line."""
+
+    at: datetime
+    request: str
+    agent: str
+    session: str
+    spent: Spent
+    turn: str = ""
+    """In which the model was called; none for a compaction between turns."""
+    open: bool = False
+    """Reserved, and not known yet what it comes to."""
+    unattended: bool = False
+    unpriced: bool = False
+    """No price is known: `cost_usd` is too low."""
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+_encode = msgspec.json.Encoder().encode
+Key = tuple[str, str]
+
+
+class Ledger:
+    """Of one workspace. Reads what other processes append."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder, self._clock = folder, clock
+        self._month = ""
+        self._offset = 0
+        self._handle = -1
+        self._entries: dict[str, Entry] = {}
+        self._totals: defaultdict[Key, Spent] = defaultdict(Spent)
+        """By (agent or empty for all, day or month), for `unattended` ("agent!", day), and for one turn
+        ("/turn", day or month)."""
+        self._torn = False
+        """The file does not end with a whole line."""
+
+    def total(self, agent: str, period: str) -> Spent:
+        """`agent` empty: all. `period`: `2026-11-21` or `2026-11`. Raises StorageError."""
+        self._catch_up()
+        return self._totals.get((agent, period)) or Spent()
+
+    def unattended(self, agent: str, day: str) -> Spent:
+        self._catch_up()
+        return self._totals.get((f"{agent}!", day)) or Spent()
+
+    def turn(self, turn: str, period: str) -> Spent:
+        self._catch_up()
+        return self._totals.get((f"/{turn}", period)) or Spent()
+
+    def entry(self, request: str) -> Entry | None:
+        return self._entries.get(request)
+
+    def write(self, entry: Entry) -> None:
+        """Raises StorageError."""
+        self._append(entry)
+        self._catch_up()
+        if not self._holds(entry):
+            # Swallowed by what another process tore off just before it, or the file is another now.
+            self.close()
+            self._month = ""
+            self._append(entry, apart=True)
+            self._catch_up()
+            if not self._holds(entry):
+                raise StorageError(f"{self._path} does not hold what was written to it")
+
+    def _holds(self, entry: Entry) -> bool:
+        return self._entries.get(entry.request) == entry
+
+    def _append(self, entry: Entry, *, apart: bool = False) -> None:
+        """`apart`: an empty line comes before it in any case."""
+        self._catch_up()
+        line = _encode(entry) + b"\n"
+        if self._torn or apart:
+            line = b"\n" + line  # what a crash or a full disk tore off stands alone
+        try:
+            if self._handle < 0:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._handle = os.open(self._path, flags, 0o600)
+            if os.write(self._handle, line) != len(line):
+                self.close()
+                raise StorageError(f"{self._path} could not be written whole: the disk is full?")
+        except OSError as error:
+            self.close()
+            raise StorageError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def agents(self, period: str) -> dict[str, Spent]:
+        """What each has spent in a day or month. Raises StorageError."""
+        self._catch_up()
+        return {
+            agent: spent
+            for (agent, when), spent in self._totals.items()
+            if when == period and agent and not agent.endswith("!") and agent[0] != "/"
+        }
+
+    def open(self) -> int:
+        """How many reservations of this month were never settled, as after a crash."""
+        self._catch_up()
+        return sum(entry.open for entry in self._entries.values())
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._month}.jsonl"
+
+    def _catch_up(self) -> None:
+        month = f"{self._clock.now():%Y-%m}"
+        if month != self._month:
+            self.close()
+            self._month, self._offset, self._torn = month, 0, False
+            self._entries.clear()
+            self._totals.clear()
+        try:
+            size = os.stat(self._path).st_size  # noqa: PTH116  # before each model call
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be read: {error.strerror}") from error
+        if size <= self._offset:
+            return
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(size - self._offset)
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be read: {error.strerror}") from error
+        whole = data.rfind(b"\n") + 1
+        self._offset += whole
+        self._torn = whole < len(data)
+        for line in data[:whole].splitlines():
+            with contextlib.suppress(msgspec.DecodeError):  # torn by a crash
+                self._take(_decode(line))
+
+    def _take(self, entry: Entry) -> None:
+        before = self._entries.get(entry.request)
+        self._entries[entry.request] = entry
+        for one, sign in ((before, -1), (entry, 1)):
+            if one is None:
+                continue
+            day, month = f"{one.at:%Y-%m-%d}", f"{one.at:%Y-%m}"
+            keys = [(one.agent, day), (one.agent, month), ("", day), ("", month)]
+            if one.unattended:
+                keys.append((f"{one.agent}!", day))
+            if one.turn:
+                keys += [(f"/{one.turn}", day), (f"/{one.turn}", month)]
+            for key in keys:
+                self._totals[key].add(one.spent, sign)

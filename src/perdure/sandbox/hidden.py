@@ -1,0 +1,82 @@
+"""What no command may see, wherever a folder that it may see holds it."""
+
+# Paths are texts here: many are handled for every command, and openat2 and mount take texts.
+# ruff: noqa: PTH114
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+
+from perdure.credentials import CREDENTIALS, SYSTEM, of_owner
+
+FRESH = 60.0
+"""Seconds for which the look at /etc holds."""
+DEPTH = 4
+
+
+def of_home(home: str, shown: Sequence[str]) -> Iterator[str]:
+    """Credentials that lie in what is shown."""
+    for name in CREDENTIALS:
+        path = f"{home}/{name}"
+        if os.path.islink(path):
+            path = os.path.realpath(path)
+        if any(path.startswith(f"{folder}/") or path == folder for folder in shown):
+            yield path
+
+
+def hides(path: str, home: str) -> bool:
+    """Is this, or a folder that it lies in, hidden wherever it would be seen? `path` is a real one."""
+    if not path.startswith("/"):
+        return False
+    folder = home.rstrip("/")
+    if path.startswith(f"{folder}/") and of_owner(path[len(folder) + 1 :]):
+        return True
+    if any(within(path, hidden) for hidden in _led(folder, int(time.monotonic() / FRESH))):
+        return True
+    if path.startswith(("/etc/", "/opt/")):
+        return any(within(path, hidden) for hidden in (*SYSTEM, *of_system()))
+    return False
+
+
+def within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+@functools.lru_cache(maxsize=4)
+def _led(home: str, _: int) -> tuple[str, ...]:
+    """Where those of a home folder lead that are links."""
+    links = (f"{home}/{name}" for name in CREDENTIALS)
+    return tuple(os.path.realpath(path) for path in links if os.path.islink(path))
+
+
+def of_system() -> tuple[str, ...]:
+    """Files and folders of /etc that are not everybody's: root could read them without any power."""
+    return _private(int(time.monotonic() / FRESH)) if os.geteuid() == 0 else ()
+
+
+@functools.lru_cache(maxsize=1)
+def _private(_: int) -> tuple[str, ...]:
+    found = [p for p in SYSTEM if os.path.lexists(p) and not os.path.islink(p)]
+    return tuple(dict.fromkeys([*found, *_closed("/etc", DEPTH), *_closed("/opt", 1)]))
+
+
+def _closed(folder: str, depth: int) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            seen = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        mode = seen.st_mode
+        if stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and not seen.st_size):
+            continue
+        if not mode & stat.S_IROTH:
+            yield entry.path
+        elif stat.S_ISDIR(mode) and depth > 1:
+            yield from _closed(entry.path, depth - 1)

@@ -1,0 +1,172 @@
+"""The installation's own secrets, however somebody has encoded them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import string
+import sys
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perdure.kernel.errors import ConfigError
+from perdure.leaks import Leaks, Own, Unavailable
+
+VALUE = "pX7/q+Zr2mN9vT4wKd81cE0gHs6JbLyA"
+OWN = (Own(name="secret://shop", value=VALUE),)
+LEAKS = Leaks(lambda: OWN)
+
+
+def b64(text: str, before: str = "", after: str = "") -> str:
+    return base64.b64encode((before + text + after).encode()).decode()
+
+
+ENCODED: dict[str, str] = {
+    "plain": VALUE,
+    "percent": quote(VALUE, safe=""),
+    "percent twice": quote(quote(VALUE, safe=""), safe=""),
+    "all percent, small letters": "".join(f"%{c:02x}" for c in VALUE.encode()),
+    "one letter percent": VALUE.replace("q", "%71"),
+    "form": quote_plus(VALUE),
+    "JSON": json.dumps(VALUE).replace("/", "\\/"),
+    "JSON, all escaped": "".join(f"\\u{ord(c):04x}" for c in VALUE),
+    "hex escapes": "".join(f"\\x{ord(c):02x}" for c in VALUE),
+    "HTML": html.escape(VALUE).replace("7", "&#55;").replace("q", "&#x71;"),
+    "hex": VALUE.encode().hex(),
+    "hex in capitals": VALUE.encode().hex().upper(),
+    "base64": b64(VALUE),
+    "base64, second alignment": b64(VALUE, "x", "yz"),
+    "base64, third alignment": b64(VALUE, "xy", "z"),
+    "base64 for addresses": base64.urlsafe_b64encode(f"u:{VALUE}".encode()).decode(),
+    "base64 in lines": base64.encodebytes(b"-" * 50 + VALUE.encode() + b"-" * 50).decode(),
+    "base64 in base64": b64(b64(VALUE, "x")),
+    "base64 in percent": quote(b64(VALUE, "xy"), safe=""),
+    "hex in base64": b64(VALUE.encode().hex()),
+    "base32": base64.b32encode(b"abc" + VALUE.encode()).decode(),
+    "base32 as a host's name": base64.b32encode(VALUE.encode()).decode().lower(),
+    "basic authentication": "Basic " + b64(VALUE, "user:"),
+    "reversed": VALUE[::-1],
+    "in small letters": VALUE.lower(),
+    "with invisible characters": "\u200b".join(VALUE),
+    "mail, broken in the middle": VALUE[:16] + "=\r\n" + VALUE[16:],
+    "cut off": VALUE[:-6] + "…",
+    "without its beginning": VALUE[6:],
+}
+
+
+@pytest.mark.parametrize("text", ENCODED.values(), ids=ENCODED)
+def test_a_secret_is_found_in_every_encoding(text: str) -> None:
+    for around in ("{}", "before {} after", "https://h.test/?a=1&d={}&b=2", "grüße {}\n"):
+        found = LEAKS.scan(around.format(text))
+        assert [leak.name for leak in found] == ["secret://shop"], around
+        clean, count = LEAKS.redact(around.format(text))
+        assert count == 1 and "[redacted: secret://shop]" in clean
+        assert LEAKS.scan(clean) == ()
+
+
+def test_what_stands_around_a_secret_stays(tmp_path: object) -> None:
+    clean, count = LEAKS.redact(f"Grüße: {VALUE}, und {VALUE}!")
+    assert clean == "Grüße: [redacted: secret://shop], und [redacted: secret://shop]!"
+    assert count == 2
+
+
+def test_a_clean_text_is_returned_as_it_is() -> None:
+    text = "nothing here, not even in \udce9 a lone surrogate or 100% of it"
+    clean, count = LEAKS.redact(text)
+    assert clean is text and count == 0
+
+
+def test_a_leak_and_an_own_secret_never_show_the_value() -> None:
+    (leak,) = LEAKS.scan(f"x {VALUE}")
+    assert VALUE not in repr(leak) + str(leak) + repr(OWN) + repr(LEAKS)
+
+
+def test_a_long_key_of_many_lines_is_found_by_any_of_them() -> None:
+    letters = string.ascii_letters + string.digits
+    lines = [(letters[n:] + letters)[:64] for n in range(1, 26)]
+    pem = "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"])
+    own = (Own(name="secret://signing", value=pem),)
+    leaks = Leaks(lambda: own)
+    assert leaks.redact(f"a {pem} b", formats=False) == ("a [redacted: secret://signing] b", 1)
+    assert leaks.scan(f"only this: {lines[7]}", formats=False)
+    assert leaks.scan(json.dumps({"key": pem}), formats=False)
+    assert leaks.scan(b64(lines[3], "a"), formats=False)
+    assert not leaks.scan("-----BEGIN PRIVATE KEY-----", formats=False)
+
+
+def test_a_long_token_is_redacted_as_a_whole_and_found_in_part() -> None:
+    value = "".join(chr(33 + (n * n * 7 + n * 3) % 93) for n in range(900))
+    own = (Own(name="secret://long", value=value),)
+    leaks = Leaks(lambda: own)
+    assert leaks.redact(f"<{value}>", formats=False) == ("<[redacted: secret://long]>", 1)
+    assert leaks.scan(value[300:420], formats=False)
+
+
+def test_a_value_too_short_to_be_told_from_text_is_not_looked_for() -> None:
+    own = (Own(name="secret://pin", value="1234"),)
+    assert Leaks(lambda: own).scan("in 1234 years") == ()
+
+
+def test_other_secrets_are_known_from_the_next_scan_on() -> None:
+    own: tuple[Own, ...] = ()
+    leaks = Leaks(lambda: own)
+    assert leaks.scan(VALUE) == ()
+    own = OWN
+    assert leaks.scan(VALUE)
+
+
+def test_own_secrets_that_cannot_be_read_stop_the_scan() -> None:
+    def broken() -> tuple[Own, ...]:
+        raise ConfigError("secrets.age is damaged")
+
+    with pytest.raises(ConfigError):
+        Leaks(broken).scan("anything")
+
+
+@pytest.mark.parametrize("library", ["ahocorasick", "re2"])
+def test_without_its_libraries_nothing_is_called_clean(
+    monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, "perdure.leaks.rules", raising=False)
+    leaks = Leaks(lambda: OWN)
+    calls: list[Callable[[], object]] = [
+        leaks.check, lambda: leaks.scan("clean"), lambda: leaks.redact("clean"),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(Unavailable, match=f"{library} is not installed"):
+            call()
+
+
+values = st.text(string.ascii_letters + string.digits + "+/=._-~!$", min_size=16, max_size=80)
+
+
+texts = st.text(string.printable, max_size=30)
+
+
+@given(values, texts, texts, st.integers(0, 2), st.data())
+def test_any_value_is_found_between_anything(
+    value: str, before: str, after: str, depth: int, data: st.DataObject
+) -> None:
+    own = (Own(name="secret://any", value=value),)
+    leaks = Leaks(lambda: own)
+    text = value
+    for _ in range(depth):
+        text = data.draw(
+            st.sampled_from(
+                [
+                    quote(text, safe=""),
+                    b64(text, before, after),
+                    text.encode().hex(),
+                    "".join(f"%{c:02x}" for c in text.encode()),
+                ]
+            )
+        )
+    assert leaks.scan(f"{before} {text} {after}", formats=False)
+    clean, _ = leaks.redact(f"{before} {text} {after}", formats=False)
+    assert value not in clean or value in before + after

@@ -89,9 +89,11 @@ async def syncs(folder: str, effects: str, sessions: int = 1, each: int = 10) ->
 
 
 async def decisions(folder: str, count: int) -> Facts:
-    """The gate's judgement of a shell command, under a policy of twenty rules."""
-    from perdure.guard import Places, PolicyFiles, PolicyGate
+    """The gate's whole judgement of a shell command, under a policy of twenty rules."""
+    from perdure.guard import Flow, Places, PolicyFiles, PolicyGate
     from perdure.kernel.events import CallId, SessionId, ToolCall
+    from perdure.kernel.labels import OWNER
+    from perdure.kernel.ports import Ask, Refuse
     from perdure.sandbox import SupervisedCommands
     from perdure.storage import Committer, RealDisk, SessionStore, SystemClock, TimeIds
     from perdure.tools import CORE_TOOLS, Bench, Toolbox
@@ -104,23 +106,34 @@ async def decisions(folder: str, count: int) -> Facts:
     (private / "policy.yaml").write_text(text)
     committer, ids, session = Committer(RealDisk()), TimeIds(), SessionId("s_bench")
     opened = await SessionStore(private, committer, SystemClock()).create(session)
+    toolbox, runs = Toolbox(core=CORE_TOOLS, folders=()), SupervisedCommands(private / "processes")
     bench = Bench(
-        toolbox=Toolbox(core=CORE_TOOLS, folders=()),
+        toolbox=toolbox,
         session=session,
         workdir=place,
         artifacts=opened.artifacts,
-        commands=SupervisedCommands(private / "processes"),
+        commands=runs,
         scratch=private / "processes",
     )
     places = Places(workspace=place, workdir=place, agent="default")
     policy = PolicyFiles(private, "default")
-    gate = PolicyGate(bench, policy, places, session=session, ids=ids)
+    gate = PolicyGate(
+        bench,
+        policy,
+        places,
+        session=session,
+        ids=ids,
+        clock=SystemClock(),
+        flow=Flow(earlier=opened.log.read, tools=toolbox.get),
+        environment=runs.environment,
+    )
 
     async def judge(n: int) -> None:
         # Another command each time: nothing that was worked out before is of use.
         arguments: Any = {"command": f"git log --oneline -n {n}", "timeout": 30}
         call = ToolCall(id=CallId(f"call_{n}"), name="bash", arguments=arguments)
-        await gate.judge(call, key=f"key-{n}")
+        verdict = await gate.judge(call, key=f"key-{n}", label=OWNER)
+        assert not isinstance(verdict, Ask | Refuse), "not judged to its end"
 
     for n in range(10):
         await judge(n)
@@ -155,6 +168,40 @@ async def commands(folder: str, count: int) -> Facts:
         "cpu_ms": cpu / count * 1e3,
         "plain_wall_ms": plain_wall / count * 1e3,
         "plain_cpu_ms": plain_cpu / count * 1e3,
+    }
+
+
+async def contained(folder: str, count: int) -> Facts:
+    """`true` in each sandbox that there is, and supervised without one, in turns."""
+    from perdure.kernel.errors import PerdureError
+    from perdure.sandbox import Confines, Containment, SupervisedCommands
+
+    place = Path(folder) / "work"
+    place.mkdir(exist_ok=True)
+    supervised = SupervisedCommands(Path(folder) / "state/processes")
+    backends: dict[str, Any] = {"none": supervised}
+    for backend in ("bubblewrap", "launcher"):
+        confines = Confines(backend=backend)
+        inside = supervised.within(
+            lambda confines=confines: Containment(session="bench", workdir=place, confines=confines)
+        )
+        try:
+            await inside.run("true", key=f"warm-{backend}", cwd=place, timeout=30)
+        except PerdureError:
+            continue
+        backends[backend] = inside
+    walls: dict[str, list[float]] = {name: [] for name in backends}
+    for n in range(count):
+        for name, commands in backends.items():
+            # Each finds things as a lone command does: the one before it is over and tidied up.
+            await asyncio.sleep(0.03)
+            span = Span()
+            await commands.run("true", key=f"{name}-{n}", cwd=place, timeout=30)
+            walls[name].append(span.lap()[1])
+    await supervised.close()
+    medians = {name: sorted(times)[len(times) // 2] * 1e3 for name, times in walls.items()}
+    return {"none_ms": medians["none"]} | {
+        f"{name}_more_ms": ms - medians["none"] for name, ms in medians.items() if name != "none"
     }
 
 

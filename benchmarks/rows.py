@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .durability import checkpoints, stopping, unfinished
 from .lab import Column, Contestant, Failed, Lab, Limit, Row, Seed
 from .meter import Facts
 
@@ -529,7 +530,7 @@ def command(lab: Lab) -> Row:
         key="command",
         title="Supervised command",
         about="`true`, run under the supervisor that lets it outlive the runtime, against a plain "
-        "subprocess. The sandbox proper is not there yet.",
+        "subprocess. What the sandbox adds has a row of its own.",
         columns=[
             Column(fact="wall_ms", title="wall ms", digits=1),
             Column(fact="plain_wall_ms", title="plain, wall ms", digits=1),
@@ -538,6 +539,31 @@ def command(lab: Lab) -> Row:
         ],
         contestants=[Contestant(name=WRITES, kind="perdure", go=go, runs=lab.runs(5))],
         limits=[Limit(who=WRITES, fact="more_ms", most=8)],
+    )
+
+
+def sandboxed(lab: Lab) -> Row:
+    return Row(
+        key="sandbox",
+        title="Command in the sandbox",
+        about="`true`, supervised, in the sandbox and without it, in turns; medians of wall time.",
+        columns=[
+            Column(fact="none_ms", title="without, wall ms", digits=1),
+            Column(fact="bubblewrap_more_ms", title="bubblewrap, more ms", digits=1),
+            Column(fact="launcher_more_ms", title="launcher, more ms", digits=1),
+        ],
+        contestants=[
+            Contestant(
+                name=WRITES,
+                kind="perdure",
+                go=lambda: lab.call("parts", "contained", folder=str(lab.folder()), count=40),
+                runs=lab.runs(3),
+            )
+        ],
+        limits=[
+            Limit(who=WRITES, fact="bubblewrap_more_ms", most=8),
+            Limit(who=WRITES, fact="launcher_more_ms", most=8),
+        ],
     )
 
 
@@ -560,6 +586,53 @@ def policy(lab: Lab) -> Row:
     )
 
 
+def egress(lab: Lab) -> Row:
+    return Row(
+        key="egress",
+        title="Outgoing request",
+        about="A GET of 2 KB on loopback by name: judged, scanned, resolved, pinned and recorded, against "
+        "bare aiohttp. The server's CPU time is in both.",
+        columns=[
+            Column(fact="egress_cpu_ms", title="CPU ms"),
+            Column(fact="bare_cpu_ms", title="bare, CPU ms"),
+            Column(fact="more_ms", title="more, ms"),
+        ],
+        contestants=[
+            Contestant(
+                name=WRITES,
+                kind="perdure",
+                go=lambda: lab.call("outside", "requests", folder=str(lab.folder()), count=500),
+                runs=lab.runs(5),
+            )
+        ],
+        limits=[Limit(who=WRITES, fact="more_ms", most=2)],
+    )
+
+
+def leaks(lab: Lab) -> Row:
+    return Row(
+        key="leaks",
+        title="Search for leaked secrets",
+        about="CPU of a scan with a vault of twenty secrets, encodings undone; `re`: the formats alone, in "
+        "one pass of the standard library's regular expressions.",
+        columns=[
+            Column(fact="code_ms", title="code, ms per MB", digits=1),
+            Column(fact="picture_ms", title="base64, ms per MB", digits=1),
+            Column(fact="re_ms", title="re, ms per MB", digits=1),
+            Column(fact="small_us", title="1 KB, µs", digits=0),
+        ],
+        contestants=[
+            Contestant(
+                name=WRITES,
+                kind="perdure",
+                go=lambda: lab.call("leaking", "scan", folder=str(lab.folder()), times=5),
+                runs=lab.runs(5),
+            )
+        ],
+        limits=[Limit(who=WRITES, fact="code_ms", most=35)],
+    )
+
+
 ROWS: dict[str, Callable[[Lab], Row]] = {
     f.__name__: f
     for f in (
@@ -573,7 +646,13 @@ ROWS: dict[str, Callable[[Lab], Row]] = {
         sessions,
         append,
         syncs,
+        unfinished,
+        stopping,
+        checkpoints,
         command,
+        sandboxed,
         policy,
+        egress,
+        leaks,
     )
 }

@@ -177,3 +177,28 @@ def test_a_disk_that_refuses_in_the_middle_does_so_as_well(
     index.rebuild([row(1)])
     assert [r.id for r in index.list()] == ["s_001"]
     assert not index.incomplete
+
+
+def test_two_that_make_the_file_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    for attempt in range(15):
+        path = tmp_path / f"{attempt}.sqlite"
+        failed: list[BaseException] = []
+        together = threading.Barrier(6)
+
+        def work(
+            n: int, path: Path = path, failed: list[BaseException] = failed,
+            together: threading.Barrier = together,
+        ) -> None:  # fmt: skip
+            try:
+                together.wait()
+                Index(path).upsert(row(n))
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        assert len(Index(path).list(limit=10)) == 6

@@ -20,6 +20,8 @@ import msgspec
 from perdure.kernel.errors import StorageError
 from perdure.kernel.events import SessionId
 
+from .wal import write_ahead
+
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
@@ -172,7 +174,7 @@ class Index:
                 if not fresh and version != 0:
                     raise sqlite3.DatabaseError(f"schema version {version}, {VERSION} expected")
                 fresh = True
-            db.execute("PRAGMA journal_mode = WAL")
+            write_ahead(db, BUSY_SECONDS)
             db.execute("PRAGMA synchronous = NORMAL")
             if fresh:
                 db.executescript(

@@ -24,6 +24,8 @@ import msgspec
 from perdure.kernel.errors import StorageError
 from perdure.kernel.labels import Label
 
+from .wal import write_ahead
+
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
@@ -222,7 +224,7 @@ class LabelBook:
                 raise sqlite3.DatabaseError(f"it is of version {version}, {VERSION} expected")
             if made and version == 0:
                 raise sqlite3.DatabaseError("it is empty")
-            db.execute("PRAGMA journal_mode = WAL")
+            write_ahead(db, BUSY_SECONDS)
             db.execute("PRAGMA synchronous = FULL")
             if version == 0:
                 db.executescript(

@@ -121,15 +121,6 @@ class Ledger:
             self.close()
             raise StorageError(f"{self._path} cannot be written: {error.strerror}") from error
 
-    def agents(self, period: str) -> dict[str, Spent]:
-        """What each has spent in a day or month. Raises StorageError."""
-        self._catch_up()
-        return {
-            agent: spent
-            for (agent, when), spent in self._totals.items()
-            if when == period and agent and not agent.endswith("!") and agent[0] != "/"
-        }
-
     def open(self) -> int:
         """How many reservations of this month were never settled, as after a crash."""
         self._catch_up()

@@ -290,7 +290,7 @@ class Authorized:
 
     async def close(self) -> None:
         """Not a request's to do."""
-        raise NotImplementedError
+        raise Refusal(403, "scope", "No request closes the runtime; the server does.")
 
 
 def _own_words(grant: Grant) -> None:

@@ -14,11 +14,24 @@ if TYPE_CHECKING:
     from perdure.kernel.prompt import Prompt, Reply
 
 
+def past_model(spec: Any, each: int) -> Any:
+    """Calls the tool `each` times in a turn, then answers; replies look as Chat Completions gives them,
+    and requests are written as ever, but sent to nobody."""
+    from perdure.models.openai_chat import OpenAIChat
+
+    class Silent(OpenAIChat):
+        def __init__(self) -> None:
+            super().__init__(spec, None)  # type: ignore[arg-type]
+            self._past = PastModel(each)
+
+        async def call(self, prompt: Prompt, request: Any, emit: Any) -> Reply:
+            self.request(prompt)
+            return await self._past.call(prompt, request, emit)
+
+    return Silent()
+
+
 class PastModel:
-    """Calls the tool `each` times in a turn, then answers; replies look as Chat Completions gives them."""
-
-    name = "openai-chat/bench"
-
     def __init__(self, each: int) -> None:
         self._each = each
         self._calls = 0
@@ -50,15 +63,13 @@ class PastModel:
             native=Native(format="openai-chat", body=body),
         )
 
-    async def close(self) -> None: ...
-
 
 class PastModels:
     def __init__(self, each: int) -> None:
         self._each = each
 
     def open(self, spec: Any) -> Any:
-        return PastModel(self._each)
+        return past_model(spec, self._each)
 
     def window(self, spec: Any) -> int:
         return 1_000_000_000

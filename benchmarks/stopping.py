@@ -34,7 +34,7 @@ is there once the tree is."""
 
 
 def _alive(mark: str) -> bool:
-    from perdure.sandbox.supervisor import pids, stat_of
+    from perdure.sandbox.supervision.processes import pids, stat_of
 
     wanted = f"sleep\0{mark}\0".encode()
     for pid in pids():

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from perdure.files import create, sync
 from perdure.kernel.errors import ConfigError, StorageError
 
 IDENTITY = "identity.txt"
@@ -38,12 +39,13 @@ class SealedFile:
         """`keys`: the folder of the identity, see `config_folder`. `again`: what a person does when
         the content is lost for good, as in "or delete it and …"."""
         self.path, self._keys, self._again = path, keys, again
+        self._name = os.fspath(path)
         self._cache: tuple[Stamp, bytes] | None = None
 
     def stamp(self) -> Stamp | None:
         """Changes whenever the file does; None where there is none."""
         try:
-            stat = self.path.stat()
+            stat = os.stat(self._name)  # noqa: PTH116  # before every request of a model
         except OSError:
             return None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
@@ -51,6 +53,8 @@ class SealedFile:
     def read(self) -> bytes | None:
         """What is sealed in it; None where there is no file. Raises ConfigError."""
         stamp = self.stamp()
+        if stamp is None and not os.path.lexists(self._name):
+            return None
         if stamp is not None and self._cache is not None and self._cache[0] == stamp:
             return self._cache[1]
         try:
@@ -155,14 +159,14 @@ def _new_identity(folder: Path) -> str:
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = folder / f".{IDENTITY}.{os.getpid()}.new"
-    _create(draft, f"{new_identity()}\n".encode())
+    create(draft, f"{new_identity()}\n".encode())
     try:
         os.link(draft, folder / IDENTITY)  # fails where another process was first
     except FileExistsError:
         pass
     finally:
         draft.unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
     found = _identity(folder)
     assert found is not None
     return found
@@ -213,26 +217,9 @@ def replace(path: Path, data: bytes) -> None:
     """Write a whole file or none, readable by its owner only from its first moment."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        _create(draft, data)
+        create(draft, data)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
-
-
-def _create(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)

@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from perdure.agents import create_agent, open_workspace
 from perdure.sandbox import Confines, Containment, SupervisedCommands
 from perdure.sandbox.means import Choice, Means
 from tests.attacks.test_approvals import House, request_of
@@ -87,6 +88,7 @@ async def test_an_attachment_of_another_session_or_of_the_host(tmp_path: Path) -
             stolen = await world.ask("GET", f"{API}/sessions/{other}/artifacts/{artifact}")
             assert stolen.status == 404 and PNG not in stolen.raw
 
+            create_agent(open_workspace(tmp_path), "another")
             guest = await made(world, agents=["another"])
             got = await world.ask(
                 "GET",

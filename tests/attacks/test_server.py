@@ -88,17 +88,17 @@ async def test_a_client_that_declares_its_own_scopes(tmp_path: Path) -> None:
 async def test_a_chat_token_that_mints_an_admin_token(tmp_path: Path) -> None:
     """6: 403; a token can only create subsets of itself, and what it makes goes with it."""
     async with running(tmp_path) as world:
-        chat = await made(world, scopes=["chat"], agents=["default"], trust="known")
+        chat = await made(world, scopes=["chat"], agents=["main"], trust="known")
         for wanted in (
-            {"scopes": ["admin"], "agents": ["default"], "trust": "known"},
-            {"scopes": ["chat", "approve"], "agents": ["default"], "trust": "known"},
-            {"scopes": ["chat"], "agents": ["default", "other"], "trust": "known"},
+            {"scopes": ["admin"], "agents": ["main"], "trust": "known"},
+            {"scopes": ["chat", "approve"], "agents": ["main"], "trust": "known"},
+            {"scopes": ["chat"], "agents": ["main", "other"], "trust": "known"},
             {"scopes": ["chat"], "trust": "known"},
-            {"scopes": ["chat"], "agents": ["default"], "trust": "owner"},
+            {"scopes": ["chat"], "agents": ["main"], "trust": "owner"},
         ):
             got = await ask(world, chat, "POST", TOKENS, {"name": "more", **wanted})
             assert got.status == 403, wanted
-        less = {"name": "less", "scopes": ["read"], "agents": ["default"], "trust": "known"}
+        less = {"name": "less", "scopes": ["read"], "agents": ["main"], "trust": "known"}
         child = (await ask(world, chat, "POST", TOKENS, less)).json
         assert (await ask(world, child["token"], "GET", SESSIONS)).status == 200
         seen = (await ask(world, chat, "GET", TOKENS)).json["tokens"]

@@ -23,7 +23,7 @@ from perdure.runtime import open_runtime
 from perdure.storage import Committer, FileLabels, RealDisk, SessionStore, SystemClock, TimeIds
 
 from ..conformance.session_log import record
-from ..runtime.house import call, house, say, until
+from ..runtime.house import call, house, say, until, workspace
 from .test_depots import bucket, depot
 from .world import S, fill, tree
 
@@ -341,7 +341,9 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
         (root / "go").touch()
     await asyncio.to_thread(backup.restore, depot, target)
     async with house(target, plan) as second:
-        await until(lambda: not second.status().sessions_running)
+        view = await second.session(session)
+        assert view.status == "held" and "comes from a backup" in view.error
+        await second.resume(session)
         async with asyncio.timeout(20):
             while (await second.session(session)).status == "running":
                 await asyncio.sleep(0.01)
@@ -354,6 +356,54 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
     assert not (target / "effects").exists()
     [result] = finished
     assert result.result.status == "in_doubt"
+
+
+async def test_what_had_work_left_waits_in_a_restored_workspace_for_a_person(
+    tmp_path: Path,
+) -> None:
+    """What was answered and sent since the backup must not be done again by itself."""
+    root, target = tmp_path / "w", tmp_path / "r"
+    depot = backup.FolderDepot(tmp_path / "d")
+    workspace(root)
+    with (root / "perdure.yaml").open("a") as file:
+        file.write("outbox: {desk: {command: 'cat >> sent'}}\n")
+    gone = asyncio.Event()
+
+    async def never() -> Any:
+        await gone.wait()
+
+    async with house(root, (never,)) as runtime:
+        session = (await runtime.create_session()).id
+        await runtime.submit(session, (e.Text(text="go"),), deliver="desk")
+        await until(lambda: runtime._rooms.get(session).running)  # type: ignore[union-attr]
+        await asyncio.to_thread(backup.create, root, depot)
+    done = await asyncio.to_thread(backup.restore, depot, target)
+    assert done.waiting == (session,)
+    async with house(target, (say("answered"),)) as second:
+        text = (e.Text(text="a process ended"),)
+        await second.submit(session, text, source="process", key="process:1")
+        assert (await second.session(session)).status == "held"
+        assert not (target / "sent").exists()
+        await second.resume(session)
+        await until(
+            lambda: (target / "sent").exists() and "answered" in (target / "sent").read_text()
+        )
+    async with house(target, (say("answered"),)) as third:
+        assert (await third.session(session)).status != "held"
+
+
+def test_tokens_that_were_handed_out_do_not_come_back_to_life(tmp_path: Path) -> None:
+    from perdure.server.tokens import FILE, TokenStore
+
+    root, depot = tmp_path / "w", backup.FolderDepot(tmp_path / "d")
+    workspace(root)
+    TokenStore(root / ".perdure" / FILE).create("phone", ("chat",))
+    backup.create(root, depot)
+    assert backup.restore(depot, tmp_path / "r").tokens
+    assert TokenStore(tmp_path / "r/.perdure" / FILE).list() == ()
+    assert not backup.restore(depot, tmp_path / "all", tokens=True).tokens
+    [kept] = TokenStore(tmp_path / "all/.perdure" / FILE).list()
+    assert kept.name == "phone" and backup.check(depot).ok
 
 
 async def test_a_restored_workspace_runs(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.cli.view.answers import Given, Lines, allow
+from perdure.cli.view.answers import Given, Lines
 from perdure.kernel import events as e
 
 
@@ -79,16 +79,3 @@ def test_what_was_not_shown_whole_cannot_be_allowed() -> None:
         assert "First see all of it" in heard.told
         heard = lines("Not shown here: 9 characters.").hear("n", waiting)
         assert heard is not None and len(heard.given) == len(waiting)
-
-
-def test_vouching_for_data_answers_what_asks_for_no_more_than_that() -> None:
-    both, one = ("x", "y"), ("x",)
-    waiting = [
-        asks("a", "data", "once", endorses=both),
-        asks("b", "data", "once", endorses=one),
-        asks("c", "data", "once", endorses=("z",)),
-        asks("d", "once"),
-    ]
-    assert allow(waiting[0], "data", waiting) == [given("a", "data"), given("b", "data")]
-    assert allow(waiting[1], "data", waiting) == [given("b", "data")]
-    assert allow(waiting[0], "once", waiting) == [given("a")]

@@ -92,7 +92,7 @@ def test_a_killed_server_is_started_again_and_the_turn_goes_on_in_view(place: Pl
         it.sees("/help says")
         it.type(f"run `{command}`", "Enter")
         it.sees("Allow bash?")
-        wait_until_armed(it)
+        wait_until_armed()
         it.type("y")
         it.sees("tick 2")
         found = look(place)

@@ -159,24 +159,42 @@ def test_explain_says_why_a_rule_that_denies_or_asks_does_not_fit(space: Path) -
 
 def test_test_compares_and_shows_the_difference(space: Path) -> None:
     write(space, "allow: [{tool: bash, command: 'ls *'}]\n")
-    cases = '- {command: "ls -l", expect: allow}\n- {command: "rm x", expect: deny}\n'
+    cases = (
+        '- {command: "ls -l", expect: runs}\n- {command: "rm x", expect: refused, rules: deny}\n'
+    )
     write(space, cases, "policy.tests.yaml")
     found = run(space, "policy", "test")
     assert found.return_value == 1
-    assert "policy.tests.yaml:2: bash: rm x\n  - deny\n  + none: mode ask\n" in found.output
+    shown = "policy.tests.yaml:2: bash: rm x\n  - refused\n  + asks: it runs a command\n"
+    assert f"{shown}  - rules: deny\n  + rules: none: mode ask\n" in found.output
     assert "1 of 2 as expected" in found.output
     other = space / "good.yaml"
-    other.write_text("- {tool: write, arguments: {path: a, content: b}, expect: none}\n")
+    other.write_text("- {tool: write, arguments: {path: a, content: b}, expect: asks}\n")
     assert run(space, "policy", "test", str(other)).return_value == 0
+
+
+def test_what_is_expected_is_held_against_the_gate_and_not_the_rules_alone(space: Path) -> None:
+    write(space, "mode: auto\nallow: [{tool: write}]\n")
+    secret = "{tool: write, arguments: {path: .perdure/secrets.age, content: x}"
+    cases = f"- {secret}, rules: allow, expect: refused}}\n- {{command: 'ls', rules: none, expect: runs}}\n"
+    write(space, cases, "policy.tests.yaml")
+    found = run(space, "policy", "test")
+    assert found.return_value == 0, found.output
+    write(space, f"- {secret}, expect: runs}}\n", "policy.tests.yaml")
+    found = run(space, "policy", "test")
+    assert found.return_value == 1
+    assert "holds secrets of the runtime" in found.output
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: b\n", "expected a list"), ("- {command: x}\n", "expect must be"), ("- {expect: allow}\n",
+    [("a: b\n", "expected a list"), ("- {command: x}\n", "needs expect"), ("- {expect: runs}\n",
     "needs a tool"),
-     ("- {comand: x, expect: allow}\n", "Did you mean command?"),
-     ("- {command: x, expect: allow, origin: y}\n", "origin"),
-     ("- {tool: x, arguments: [], expect: allow}\n", "must be a mapping")],
+     ("- {command: x, expect: allow}\n", "goes under rules"),
+     ("- {command: x, rules: runs}\n", "rules must be"),
+     ("- {comand: x, expect: runs}\n", "Did you mean command?"),
+     ("- {command: x, expect: runs, origin: y}\n", "origin"),
+     ("- {tool: x, arguments: [], expect: runs}\n", "must be a mapping")],
 )  # fmt: skip
 def test_a_mistake_in_a_file_of_cases_is_told_with_its_line(
     space: Path, text: str, words: str

@@ -40,3 +40,17 @@ def test_a_token_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
         assert status(rig, token) == 401
         with pytest.raises(AssertionError, match="names no token"):
             perdure(rig, "token", "revoke", "phone")
+
+
+def test_a_token_for_an_agent_that_is_not_there_is_refused_with_the_nearest(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from perdure.agents import scaffold
+    from perdure.cli.app import invoke
+    from perdure.server.tokens import FILE, TokenStore
+
+    scaffold(tmp_path)
+    code = invoke(["-w", str(tmp_path), "token", "create", "phone", "--agent", "defualt"])
+    assert code == 1 and "Did you mean default?" in capfd.readouterr().err
+    assert TokenStore(tmp_path / ".perdure" / FILE).list() == ()
+    assert invoke(["-w", str(tmp_path), "token", "create", "phone", "--agent", "default"]) == 0

@@ -28,6 +28,17 @@ def test_entries_are_added_listed_and_removed(tmp_path: Path, perdure: Run) -> N
     assert "ann@example.org" not in (tmp_path / ".perdure" / "trust.yaml").read_text()
 
 
+def test_a_person_is_added_listed_and_removed_by_name(tmp_path: Path, perdure: Run) -> None:
+    scaffold(tmp_path)
+    added = perdure("trust", "add", "person", "--name", "Ann", "api:ann", cwd=tmp_path)
+    assert added.out == "Known: api:ann\n"
+    assert perdure("trust", "list", cwd=tmp_path).out == "person   Ann: api:ann\n"
+    assert perdure("trust", "add", "person", "api:bob", cwd=tmp_path).code == 2
+    bad = perdure("trust", "add", "person", "--name", "Bob", "bob", cwd=tmp_path)
+    assert bad.code != 0 and "telegram:4711" in bad.err
+    assert perdure("trust", "remove", "ann", cwd=tmp_path).out == "Known no more: person api:ann\n"
+
+
 def test_what_is_wrong_is_said_and_changes_nothing(tmp_path: Path, perdure: Run) -> None:
     scaffold(tmp_path)
     bad = perdure("trust", "add", "address", "nobody", cwd=tmp_path)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 
 from perdure.cli.chat.commands import is_command
+from perdure.cli.chat.completer import ChatCompleter, completes
+from perdure.cli.chat.conversation import Conversation
 from perdure.cli.chat.files import complete, message_parts
 from perdure.cli.chat.paste import Pastes
 from perdure.kernel.errors import InvalidInput
@@ -61,6 +68,60 @@ def test_paths_complete_below_the_working_folder(tmp_path: Path) -> None:
     assert list(complete("", where)) == ["setup.py", "src/"]
     assert list(complete(".h", where)) == [".hidden"]
     assert list(complete("no/such/", where)) == []
+    assert list(complete("nul\0/", where)) == []
+    assert list(complete("~nobody-of-this-name/", where)) == []
+    assert list(complete("~", where)) == ["~/"]
+    assert list(complete("..", where)) == ["../"]
+
+
+def test_what_cannot_be_looked_at_hides_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round")
+    (tmp_path / "good.txt").touch()
+    (tmp_path / 'no "quotes".txt').touch()
+    (tmp_path / "no\nlines.txt").touch()
+    (tmp_path / os.fsdecode(b"no\xff.txt")).touch()
+    assert list(complete("", str(tmp_path))) == ["good.txt", "round"]
+
+
+@pytest.mark.parametrize(
+    ("before", "completed"),
+    [
+        ("look at @m", ['@"my folder/']),
+        ('@"my f', ['@"my folder/']),
+        ('@"my folder/', ['@"my folder/in side.txt"', '@"my folder/why?"']),
+        ('@"my folder/.', ['@"my folder/.env"']),
+        ('@"plain', ['@"plain.txt"']),
+        ("@plain", ["@plain.txt"]),
+        ("@p", ["@plain.txt"]),
+        ("@MY", ['@"my folder/']),
+        ('say @"hello and @p', ["@plain.txt"]),
+        ('@"plain.txt" and then', []),
+        ("mail me@p", []),
+        ("(@p", []),
+        ("@p then", []),
+        ("no at all", []),
+    ],
+)
+def test_a_path_is_completed_as_a_message_names_it(
+    tmp_path: Path, before: str, completed: list[str]
+) -> None:
+    (tmp_path / "my folder").mkdir()
+    for name in ("my folder/in side.txt", "my folder/why?", "my folder/.env", "plain.txt"):
+        (tmp_path / name).touch()
+    conversation = cast("Conversation", SimpleNamespace(workdir=str(tmp_path)))
+    found = list(ChatCompleter(conversation).get_completions(Document(before), CompleteEvent()))
+    assert [one.text for one in found] == completed
+    for one in found:
+        whole = before[: len(before) + one.start_position] + one.text
+        assert completes(whole.removesuffix('"')) and len(whole) >= len(before)
+
+
+def test_a_closing_quote_that_is_there_is_not_put_twice(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").touch()
+    conversation = cast("Conversation", SimpleNamespace(workdir=str(tmp_path)))
+    document = Document('@"a" please', cursor_position=3)
+    [found] = ChatCompleter(conversation).get_completions(document, CompleteEvent())
+    assert found.text == '@"a b.txt'
 
 
 @pytest.mark.parametrize(

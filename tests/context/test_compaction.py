@@ -102,11 +102,38 @@ async def test_an_attempt_without_a_usable_summary_changes_nothing(
 ) -> None:
     player = long_talk()
     before, revision = player.items(), player.context.prompt(player.state).revision
-    event = await compact(player, FakeModel(answer))
+    event = await compact(player, FakeModel(answer, answer))
     assert isinstance(event, CompactionFailed)
     player.play(event)
     assert player.items() == before
     assert player.context.prompt(player.state).revision == revision
+
+
+async def test_a_model_that_fails_in_passing_is_asked_a_second_time() -> None:
+    player = long_talk()
+    waits = player.context._clock.slept  # type: ignore[attr-defined]
+    model = FakeModel(ModelError("busy", kind="overloaded"), "short")
+    assert isinstance(await compact(player, model), ContextCompacted)
+    assert model.prompts[0] == model.prompts[1] and waits == [2.0]
+    slow = FakeModel(ModelError("busy", kind="rate_limited", retry_after=7.0), "short")
+    assert isinstance(await compact(player, slow), ContextCompacted)
+    assert waits == [2.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("no", kind="invalid"),
+        ModelError("later", kind="rate_limited", retry_after=600.0),
+        ModelError("broke off", kind="cut", partial="## Done"),
+    ],
+)
+async def test_what_would_fail_again_take_long_or_was_paid_for_is_not_tried_again(
+    error: ModelError,
+) -> None:
+    player, model = long_talk(), FakeModel(error, "short")
+    assert isinstance(await compact(player, model), CompactionFailed)
+    assert len(model.prompts) == 1 and not player.context._clock.slept  # type: ignore[attr-defined]
 
 
 async def test_a_short_conversation_has_nothing_to_compact() -> None:

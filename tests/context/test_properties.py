@@ -221,7 +221,7 @@ def test_any_prefix_fed_again_gives_the_same_context_also_through_dumps(
         if n in cuts:
             dump = context.dump()
             context = player.fresh()
-            context.load(dump)
+            context.load(*dump)
             assert context.dump() == dump
         context.feed(record)
     assert context.dump() == whole
@@ -331,6 +331,6 @@ def test_the_prefix_is_the_same_bytes_through_restarts_and_changes_of_memory(
         player.source.memory = memory
         dump = player.context.dump()
         player.context = player.fresh()
-        player.context.load(dump)
+        player.context.load(*dump)
         player.play(*(e for e in player.context.prepare(player.state) if isinstance(e, PrefixSet)))
         assert msgspec.json.encode(player.context._prefix()) == before

@@ -81,7 +81,7 @@ def test_a_restart_reads_the_same_prefix_back_although_memory_changed() -> None:
     dump = player.context.dump()
     player.source.memory = "The user likes tea."
     player.context = player.fresh()
-    player.context.load(dump)
+    player.context.load(*dump)
     player.turn("again")
     assert msgspec.json.encode(player.request().prefix) == before
 
@@ -105,7 +105,7 @@ def test_a_prefix_that_cannot_be_read_back_is_built_anew() -> None:
     player.artifacts.kept.clear()
     dump = player.context.dump()
     player.context = player.fresh()
-    player.context.load(dump)
+    player.context.load(*dump)
     player.turn("again")
     [event] = player.context.prepare(player.state)
     assert isinstance(event, PrefixSet)
@@ -120,7 +120,7 @@ def test_a_damaged_prefix_is_a_storage_error_and_not_a_guess() -> None:
         player.artifacts.kept[name] = b"{"
     dump = player.context.dump()
     player.context = player.fresh()
-    player.context.load(dump)
+    player.context.load(*dump)
     with pytest.raises(StorageError, match="damaged"):
         player.context.prompt(player.state)
 
@@ -170,7 +170,7 @@ def test_the_time_is_told_in_the_owners_zone() -> None:
     player.play(*player.context.prepare(player.state))
     zone = timezone(timedelta(hours=9), "JST")
     context = SessionContext(player.source, player.artifacts, player.budget, FakeClock(), zone=zone)
-    context.load(player.context.dump())
+    context.load(*player.context.dump())
     assert "Saturday 2026-11-21 21:00 JST" in context.prompt(player.state).tail
 
 
@@ -381,7 +381,7 @@ def test_loading_is_fast_and_a_round_costs_the_same_whatever_the_history() -> No
     for _ in range(10):
         context = player.fresh()
         began = time.process_time()
-        context.load(dump)
+        context.load(*dump)
         best = min(best, time.process_time() - began)
     assert best < 0.020
     assert context.dump() == dump
@@ -404,7 +404,7 @@ def test_native_replies_survive_dump_and_load_to_the_byte() -> None:
         )
     )
     context = player.fresh()
-    context.load(player.context.dump())
+    context.load(*player.context.dump())
     item = context.prompt(player.state).items[-1]
     assert isinstance(item, AssistantItem) and item.native is not None
     assert bytes(item.native.body) == body
@@ -412,4 +412,4 @@ def test_native_replies_survive_dump_and_load_to_the_byte() -> None:
 
 def test_a_dump_that_is_none_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
-        Player().context.load(b'{"items": 3}')
+        Player().context.load(b'{"items": 3}', b"")

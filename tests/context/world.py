@@ -38,6 +38,9 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class FakeClock:
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
     def now(self) -> datetime:
         return NOON
 
@@ -45,7 +48,7 @@ class FakeClock:
         return 0.0
 
     async def sleep(self, seconds: float) -> None:
-        raise AssertionError("a context never sleeps")
+        self.slept.append(seconds)
 
 
 class MemoryArtifacts:

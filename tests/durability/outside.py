@@ -147,7 +147,7 @@ class OutsideCommands:
         self.online = False
         self.writable: tuple[Path, ...] = ()
 
-    def within(self, containment: object) -> OutsideCommands:
+    def within(self, containment: object, confines: object = None) -> OutsideCommands:
         """They are outside anyway."""
         return self
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel, Field
 
 from perdure.guard import binding
 from perdure.guard.flow import Finding
@@ -77,6 +79,151 @@ async def test_what_is_typed_into_a_program_is_asked_about_each_time(world: Worl
     send: dict[str, Json] = {"action": "send", "id": "p1", "text": "touch SENT"}
     request = await world.asked("process", send)
     assert (request.offers, request.rule) == (("once",), "")
+
+
+async def test_a_rule_for_starting_a_process_lets_nothing_be_typed_into_one(world: World) -> None:
+    world.gate = world.open(finding=Finding(verdict="free"))
+    start: dict[str, Json] = {"action": "start", "command": "touch SENT"}
+    rule = (await world.asked("process", start)).rule
+    assert "arguments: {action: start}" in rule
+    assert await world.says("process", start, grants=[rule]) == "allow"
+    send: dict[str, Json] = {"action": "send", "id": "p1", "text": "touch SENT"}
+    assert await world.says("process", send, grants=[rule]) == "ask"
+
+
+async def test_a_rule_for_commands_covers_typing_only_where_it_names_into_which_program(
+    world: World,
+) -> None:
+    """Also one that was stored before, or written by hand, without the action."""
+    world.gate = world.open(finding=Finding(verdict="free"))
+    send: dict[str, Json] = {"action": "send", "id": "p1", "text": "touch SENT"}
+    for rule in ("{tool: process, exactly: touch SENT}", "{tool: process, command: 'touch*'}"):
+        assert await world.says("process", send, grants=[rule]) == "ask"
+        named = rule.replace("}", ", arguments: {id: p1}}")
+        assert await world.says("process", send, grants=[named]) == "allow"
+        assert await world.says("process", {**send, "id": "p2"}, grants=[named]) == "ask"
+
+
+class Entry(BaseModel):
+    text: str
+    public: bool = False
+
+
+class Notes(Tool):
+    """Keeps notes."""
+
+    effects = frozenset({"writes"})
+    action: Literal["add", "erase"]
+    text: str = ""
+    forced: bool = False
+    depth: Literal[1, 2] | None = 1
+    entries: list[Entry] | None = None
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("noted")
+
+
+class Diary(Notes):
+    """Keeps a diary."""
+
+    selects = ("action",)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "rule", "others"),
+    [
+        (
+            "diary",
+            {"action": "add", "forced": True},
+            "{tool: diary, arguments: {action: add}}",
+            [{"action": "erase"}, {"action": "erase", "forced": True}],
+        ),
+        ("notes", {"action": "add"}, "", []),
+        ("notes", {"action": "add", "entries": []}, "", []),
+    ],
+)
+async def test_a_rule_holds_for_the_action_that_was_asked_about(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: str,
+    arguments: dict[str, Json],
+    rule: str,
+    others: list[dict[str, Json]],
+) -> None:
+    monkeypatch.setattr("tests.guard.world.CORE_TOOLS", (*CORE_TOOLS, Notes, Diary))
+    world.gate = world.open(finding=Finding(verdict="free"))
+    request = await world.asked(tool, arguments)
+    assert request.rule == rule
+    assert request.offers == (("once", "session", "always") if rule else ("once",))
+    if rule:
+        assert await world.says(tool, arguments, grants=[rule]) == "allow"
+    for other in others:
+        assert await world.says(tool, other, grants=[rule]) == "ask"
+
+
+class Sweep(Tool):
+    """Sweeps a folder."""
+
+    effects = frozenset({"writes"})
+    really: bool = False
+    mode: Literal["soft", "hard"] = "soft"
+    depth: Literal[1, 2] = 1
+    note: str = ""
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("swept")
+
+
+async def test_undeclared_every_choice_of_few_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a tool that is tried out first, and then run in earnest."""
+    monkeypatch.setattr("tests.guard.world.CORE_TOOLS", (*CORE_TOOLS, Sweep))
+    world.gate = world.open(finding=Finding(verdict="free"))
+    rule = (await world.asked("sweep", {"note": "x"})).rule
+    assert rule == "{tool: sweep, arguments: {really: 'false', mode: soft, depth: '1'}}"
+    assert await world.says("sweep", {"note": "y", "depth": 1}, grants=[rule]) == "allow"
+    more: list[dict[str, Json]] = [{"really": True}, {"mode": "hard"}, {"depth": 2}]
+    for other in more:
+        assert await world.says("sweep", other, grants=[rule]) == "ask"
+
+
+class Switch(Tool):
+    """Turns something."""
+
+    effects = frozenset({"writes"})
+    on: bool = False
+    level: Literal[1, 2] = 1
+    label: str = Field(default="", alias="name")
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("turned")
+
+
+@pytest.mark.parametrize(
+    ("rule", "given"),
+    [
+        ("{on: 'true'}", {"on": True}),
+        ("{on: 'true'}", {"on": "yes"}),
+        ("{on: 'true'}", {"on": 1}),
+        ("{on: 'true'}", {"on": "ON"}),
+        ("{name: boiler}", {"name": "boiler"}),
+        ("{name: boiler}", {"label": "boiler"}),
+    ],
+)
+async def test_a_denied_argument_is_denied_however_it_is_spelt(
+    world: World, monkeypatch: pytest.MonkeyPatch, rule: str, given: dict[str, Json]
+) -> None:
+    monkeypatch.setattr("tests.guard.world.CORE_TOOLS", (*CORE_TOOLS, Switch))
+    world.gate = world.open(finding=Finding(verdict="free"))
+    world.write_policy(f"mode: auto\ndeny: [{{tool: switch, arguments: {rule}}}]\n")
+    assert await world.says("switch", given) == "refuse"
+    assert await world.says("switch", {"on": False, "name": "lamp"}) == "allow"
+
+
+def test_what_selects_must_be_an_argument() -> None:
+    with pytest.raises(TypeError, match="selects names 'what'"):
+        type("Odd", (Tool,), {"__doc__": "Odd.", "selects": ("what",)})
 
 
 class Mail(Tool):
@@ -426,17 +573,17 @@ def test_a_content_is_read_again_although_size_and_times_are_those_of_before(
     path = tmp_path / "a"
     path.write_bytes(b"good")
     seen = path.stat()
-    first = binding._content(path)
+    first = binding.content_at(path)
     path.write_bytes(b"evil")
     os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
-    assert binding._content(path) != first
+    assert binding.content_at(path) != first
 
 
 def test_a_pipe_in_the_place_of_a_file_is_bound_without_waiting_for_it(tmp_path: Path) -> None:
     path = tmp_path / "a"
     os.mkfifo(path)
-    assert binding._content(path).startswith(b"as it is")
-    assert binding._content(tmp_path / "none") == b"absent"
+    assert binding.content_at(path).startswith(b"as it is")
+    assert binding.content_at(tmp_path / "none") == b"absent"
 
 
 async def test_digests_are_too_long_to_find_two_contents_with_one(world: World) -> None:

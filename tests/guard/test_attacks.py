@@ -10,9 +10,10 @@ import pytest
 from perdure.guard import Places, PolicyFiles
 from perdure.guard.rules import Rule
 from perdure.kernel.errors import ConfigError
+from perdure.kernel.events import Json
 from perdure.kernel.ports import Refuse
 
-from .world import World, yes
+from .world import World, stops, yes
 
 OPEN = "mode: auto\nallow: [{tool: '*'}]\n"
 
@@ -195,6 +196,73 @@ async def test_an_approval_covers_the_scripts_that_a_command_runs(
     assert await world.says("bash", {"command": command}, decided=yes(request)) == "ask"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "su bob -c 'bash job'",
+        "ssh host 'bash job'",
+        "fish -c 'bash job'",
+        "mywrap --fast bash job",
+        "uv run python job",
+        "docker exec box python3 job",
+        "eval 'bash job'",
+        "f() { bash job; }; f",
+        "if true; then bash job; fi",
+        "bash <<X\nbash job\nX",
+        "find . -exec bash job {} \\;",
+        "xargs bash job",
+        "cat job | sudo bash",
+        "python3 < job",
+        "awk -f job log",
+        "make -f job",
+        "LD_PRELOAD=./job ls",
+        "bash 'job",
+    ],
+)
+@pytest.mark.parametrize("tool", ["bash", "process"])
+async def test_scripts_are_found_wherever_a_command_names_them(
+    world: World, command: str, tool: str
+) -> None:
+    job = world.workdir / "job"
+    job.write_text("#!/bin/sh\n" if "'job" in command else "good\n")
+    call: dict[str, Json] = {"command": command}
+    if tool == "process":
+        call["action"] = "start"
+    request = await world.asked(tool, {**call})
+    assert await world.says(tool, {**call}, decided=yes(request)) == "allow"
+    job.write_text("evil\n")
+    assert await world.says(tool, {**call}, decided=yes(request)) == "ask"
+
+
+async def test_a_program_that_some_word_names_is_covered(world: World) -> None:
+    """Behind a wrapper that nobody knows."""
+    folder = world.workspace / "bin"
+    folder.mkdir()
+    program = folder / "tidy"
+    program.write_text("#!/bin/sh\necho good\n")
+    program.chmod(0o755)
+    world.environment["PATH"] += f":{folder}"
+    world.gate = world.open()
+    request = await world.asked("bash", {"command": "mywrap tidy ."})
+    program.write_text("#!/bin/sh\necho evil\n")
+    assert await world.says("bash", {"command": "mywrap tidy ."}, decided=yes(request)) == "ask"
+
+
+async def test_a_rule_for_ever_holds_while_the_script_stays_as_it_is(world: World) -> None:
+    job = world.workdir / "job"
+    job.write_text("good\n")
+    rule = (await world.asked("bash", {"command": "bash job"})).rule
+    assert await world.says("bash", {"command": "bash job"}, grants=[rule]) == "allow"
+    job.write_text("evil\n")
+    assert await world.says("bash", {"command": "bash job"}, grants=[rule]) == "ask"
+
+
+async def test_a_note_on_a_long_command_stands_before_it(world: World) -> None:
+    command = f"make # {'x' * 3_000}"
+    preview = (await world.asked("bash", {"command": command})).preview
+    assert preview.startswith("[scripts not covered") and preview.endswith("xxx")
+
+
 async def test_a_script_in_a_folder_that_a_program_is_told_to_work_in_is_covered(
     world: World,
 ) -> None:
@@ -308,8 +376,8 @@ async def test_other_commands_are_not_taken_for_denied_ones(world: World, comman
 
 def test_a_word_that_may_be_an_options_value_is_not_held_to_be_the_command() -> None:
     rule = Rule(tool="bash", command="gitx push*")
-    assert rule.denies("bash", "gitx --no-pager push", (), Path("/")) is True
-    assert rule.denies("bash", "gitx --no-pager log push", (), Path("/")) is None
+    assert stops(rule, "bash", "gitx --no-pager push", (), Path("/")) is True
+    assert stops(rule, "bash", "gitx --no-pager log push", (), Path("/")) is None
 
 
 # A policy that changes between judging and running -------------------------------------------------

@@ -16,7 +16,7 @@ from perdure.kernel.errors import ConfigError
 from perdure.models.places import origin
 from perdure.secrets.bindings import host_pattern
 
-from .world import World
+from .world import World, stops
 
 WORK = Path("/home/ann/work")
 
@@ -114,9 +114,9 @@ def test_a_recipient_at_a_host_with_sharp_s_is_another_one() -> None:
 
 def test_a_denied_international_host_is_found_in_commands() -> None:
     rule = Rule(tool="*", host=("faß.de",))
-    assert rule.denies("bash", "curl https://faß.de/x", (), WORK) is True
-    assert rule.denies("bash", "curl https://xn--fa-hia.de/x", (), WORK) is True
-    assert rule.denies("bash", "curl https://fass.de/x", (), WORK) is False
+    assert stops(rule, "bash", "curl https://faß.de/x", (), WORK) is True
+    assert stops(rule, "bash", "curl https://xn--fa-hia.de/x", (), WORK) is True
+    assert stops(rule, "bash", "curl https://fass.de/x", (), WORK) is False
 
 
 def test_a_pattern_that_cannot_be_spelled_as_hosts_are_is_an_error_with_its_line() -> None:

@@ -105,3 +105,11 @@ def test_a_call_never_made_before_is_refused_only_for_its_tools_errors(
     for path, seen in history:
         loops.ran(call(path=str(path)), result(str(seen)))
     assert loops.weigh(call(path="never")) == ""
+
+
+def test_how_long_it_took_is_no_news_at_the_end_of_a_long_result_either() -> None:
+    loops = Loops()
+    for n in range(BLOCK_SAME + 1):
+        assert loops.weigh(call("bash", command="make")) == ""
+        loops.ran(call("bash", command="make"), result(f"{'line ' * 2_000}[0.{n}1 s]"))
+    assert loops.weigh(call("bash", command="make"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 
-from perdure.guard.origins import Origins
+from perdure.guard.origins import PROCESS, Origins
+from perdure.guard.query import ORIGINS
 from perdure.kernel.events import (
     AnyEvent,
     CallId,
@@ -22,6 +24,8 @@ from perdure.kernel.events import (
     TurnId,
     TurnStarted,
 )
+from perdure.kernel.labels import Label
+from perdure.kernel.state import UNATTENDED, State, evolve
 
 
 def log(*events: AnyEvent) -> list[Record]:
@@ -95,3 +99,33 @@ def test_a_process_of_which_it_is_not_known_who_started_it_is_never_the_owners()
     half = call("")[:1]
     assert origin(*turn("m1", "webhook:ci"), *half, *TOLD, opened=3) == "webhook"
     assert origin(*turn("m1", "webhook:ci"), *call(""), *TOLD, opened=2) == "webhook"
+
+
+@pytest.mark.parametrize("detail", ["", ":daily"])
+@pytest.mark.parametrize(
+    "kind", ["terminal", "api", "settled", "subagent", "telegram", "schedule", "webhook"]
+)
+def test_budgets_and_policy_read_a_source_alike(kind: str, detail: str) -> None:
+    """What runs unattended is what a schedule or a webhook began, and what a process tells."""
+    begun = turn("m1", kind + detail)
+    state = State()
+    for record in log(*begun):
+        evolve(state, record)
+    assert state.turn is not None
+    assert state.turn.unattended == (origin(*begun, opened=0) in ("schedule", "webhook"))
+
+
+def test_every_kind_that_runs_unattended_is_one_that_the_policy_knows() -> None:
+    assert UNATTENDED - {PROCESS} <= set(ORIGINS)
+
+
+@pytest.mark.parametrize("opened", range(3))
+@pytest.mark.parametrize("trust", ["known", "third_party"])
+def test_what_another_person_says_through_the_api_is_not_the_owner_at_a_keyboard(
+    trust: Literal["known", "third_party"], opened: int
+) -> None:
+    said = MessageReceived(
+        message=MessageId("m1"), parts=(), source="api", sender="bob", label=Label(trust=trust)
+    )
+    began = TurnStarted(turn=TurnId("t"), messages=(MessageId("m1"),), limits=Limits())
+    assert origin(said, began, opened=opened) == "gateway"

@@ -10,6 +10,8 @@ from perdure.guard.policy import Policy, parse_rule
 from perdure.guard.query import Query
 from perdure.guard.rules import Rule, covering
 
+from .world import lets, stops
+
 WORKDIR = Path("/home/ann/work")
 
 
@@ -32,11 +34,11 @@ def query(command: str) -> Query:
 
 def allows(pattern: str, command: str, path: str = "") -> bool:
     rule = Rule(tool="bash", command=pattern, path=path)
-    return rule.allows("bash", command, (), WORKDIR)
+    return lets(rule, "bash", command, (), WORKDIR)
 
 
 def denies(pattern: str, command: str) -> bool | None:
-    return Rule(tool="bash", command=pattern).denies("bash", command, (), WORKDIR)
+    return stops(Rule(tool="bash", command=pattern), "bash", command, (), WORKDIR)
 
 
 @pytest.mark.parametrize(
@@ -198,16 +200,16 @@ def test_attack_10_every_command_of_a_line_is_judged() -> None:
 def test_attack_13_always_for_one_command_in_a_wrapper_is_no_rule_for_another() -> None:
     for wrapped in ("zsh -lc whoami", "bash -c whoami", "env whoami"):
         stored = parse_rule(str(covering("bash", wrapped, (), WORKDIR)))
-        assert stored.allows("bash", wrapped, (), WORKDIR)
-        assert not stored.allows("bash", wrapped.replace("whoami", "id"), (), WORKDIR)
-        assert not stored.allows("bash", f"{wrapped}; id", (), WORKDIR)
+        assert lets(stored, "bash", wrapped, (), WORKDIR)
+        assert not lets(stored, "bash", wrapped.replace("whoami", "id"), (), WORKDIR)
+        assert not lets(stored, "bash", f"{wrapped}; id", (), WORKDIR)
 
 
 def test_such_a_program_can_still_be_allowed_in_full() -> None:
     assert allows("python x.py", "python x.py")
     rule = Rule(tool="bash", exactly="a; b $(c)")
-    assert rule.allows("bash", "a; b $(c)", (), WORKDIR)
-    assert not rule.allows("bash", "a; b $(d)", (), WORKDIR)
+    assert lets(rule, "bash", "a; b $(c)", (), WORKDIR)
+    assert not lets(rule, "bash", "a; b $(d)", (), WORKDIR)
 
 
 def test_files_that_a_redirection_opens_need_a_path_in_the_rule() -> None:
@@ -254,8 +256,8 @@ def test_links_lead_out_of_the_path_of_a_rule_for_commands(tmp_path: Path) -> No
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "etc").symlink_to("/etc")
     rule = Rule(tool="bash", command="ls *", path="out/**")
-    assert rule.allows("bash", "ls out", (), tmp_path.resolve())
-    assert not rule.allows("bash", "ls out/etc", (), tmp_path.resolve())
+    assert lets(rule, "bash", "ls out", (), tmp_path.resolve())
+    assert not lets(rule, "bash", "ls out/etc", (), tmp_path.resolve())
 
 
 @pytest.mark.parametrize(
@@ -392,7 +394,7 @@ def test_a_pattern_in_an_argument_matters_to_a_rule_about_that_program() -> None
 )  # fmt: skip
 def test_a_denied_path_is_looked_for_in_commands_too(command: str, says: bool | None) -> None:
     rule = Rule(tool="*", path="secrets/**")
-    assert rule.denies("bash", command, (), WORKDIR) is says
+    assert stops(rule, "bash", command, (), WORKDIR) is says
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_a_denied_path_is_looked_for_in_commands_too(command: str, says: bool | 
 )  # fmt: skip
 def test_a_denied_host_is_looked_for_in_commands_too(command: str, says: bool | None) -> None:
     rule = Rule(tool="*", host=("*evil.example",))
-    assert rule.denies("bash", command, (), WORKDIR) is says
+    assert stops(rule, "bash", command, (), WORKDIR) is says
 
 
 @pytest.mark.parametrize(
@@ -431,12 +433,12 @@ def test_a_denied_host_is_looked_for_in_commands_too(command: str, says: bool | 
 )
 def test_path_patterns(pattern: str, path: str, matches: bool) -> None:
     rule = Rule(tool="read", path=pattern)
-    assert rule.allows("read", None, [Path(path)], WORKDIR) is matches
-    assert rule.denies("read", None, [Path(path)], WORKDIR) is matches
+    assert lets(rule, "read", None, [Path(path)], WORKDIR) is matches
+    assert stops(rule, "read", None, [Path(path)], WORKDIR) is matches
 
 
 def test_a_rule_about_paths_allows_no_call_without_one() -> None:
-    assert not Rule(tool="*", path="/**").allows("look", None, (), WORKDIR)
+    assert not lets(Rule(tool="*", path="/**"), "look", None, (), WORKDIR)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ contacts:
   Sarah Baker: sarah@example.net
   Bank: [DE02120300000000202051, help@bank.example]
 lists: [get_channels]
+people:
+  Ann: ['api:ann', 'mail:Ann@Home.Example']
+  Bob: "matrix:@bob:example.org"
 """
 
 
@@ -50,6 +53,35 @@ def test_entries_are_known_in_the_one_form_of_their_kind(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("source", "sender", "name"),
+    [
+        ("api", "ann", "Ann"),
+        ("mail", "ann@home.example", "Ann"),
+        ("mail", "ANN@home.example", "Ann"),
+        ("matrix", "@bob:example.org", "Bob"),
+        ("matrix:home", "@bob:example.org", "Bob"),
+        ("api", "Ann", ""),
+        ("api", "", ""),
+        ("telegram", "ann", ""),
+        ("telegram", "ann@home.example", ""),
+        ("mail", "Eve <ann@home.example>", ""),
+        ("mail", "eve@x.example ann@home.example", ""),
+        ("mail", "\u0430nn@home.example", ""),
+        ("api", "ann\u200b", ""),
+        ("api", "ann ", ""),
+        ("", "api:ann", ""),
+        ("matrix", "@bob", ""),
+    ],
+)
+def test_a_person_is_known_by_source_and_sender_together(
+    tmp_path: Path, source: str, sender: str, name: str
+) -> None:
+    found = trust(tmp_path, WHOLE).current()
+    assert found.person(source, sender) == name
+    assert not found.address("ann@home.example")  # to be known is not to be written to
+
+
+@pytest.mark.parametrize(
     ("text", "line", "said"),
     [
         ("adresses: []", 1, "Did you mean addresses?"),
@@ -70,6 +102,11 @@ def test_entries_are_known_in_the_one_form_of_their_kind(tmp_path: Path) -> None
         ("lists: ['a b']", 1, "no entry"),
         ("contacts: [a]", 1, "mapping"),
         ("contacts: {'': a@example.org}", 1, "name"),
+        ("people: ['api:ann']", 1, "mapping"),
+        ("people: {Ann: ann}", 1, "no entry"),
+        ("people: {Ann: ['api:']}", 1, "no entry"),
+        ("people: {Ann: ['api:a\u200bnn']}", 1, "no entry"),
+        ("people: {'': 'api:ann'}", 1, "name"),
         ("addresses: []\naddresses: []", 2, "twice"),
         ("- a", 1, "mapping"),
         ("a: [", 1, ""),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from perdure.guard import Flow, Places, PolicyFiles, PolicyGate
 from perdure.guard.flow import Finding
+from perdure.guard.policy import Policy
+from perdure.guard.query import Query
+from perdure.guard.rules import Rule
 from perdure.guard.seams import Loops
 from perdure.kernel.events import (
     ApprovalDecided,
@@ -25,6 +28,7 @@ from perdure.kernel.ports import Allow, Ask, Refuse, Verdict
 from perdure.sandbox import SupervisedCommands
 from perdure.storage import SystemClock
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox, ToolContext, ok
+from perdure.tools.base import Touch
 from perdure.tools.web_fetch import WebFetch
 
 
@@ -190,3 +194,26 @@ class World:
 
 def yes(request: ApprovalRequested, scope: ApprovalScope = "once") -> ApprovalDecided:
     return ApprovalDecided(approval=request.approval, answer="allow", scope=scope, by="owner")
+
+
+def lets(rule: Rule, tool: str, command: str | None, paths: Sequence[Path], workdir: Path) -> bool:
+    """Does a policy of this one rule allow the call?"""
+    return Policy(allow=(rule,)).weigh(_query(tool, command, paths, workdir)).effect == "allow"
+
+
+def stops(
+    rule: Rule, tool: str, command: str | None, paths: Sequence[Path], workdir: Path
+) -> bool | None:
+    """Does a policy that denies by this one rule deny the call? None: it asks, as it cannot be told."""
+    said = Policy(deny=(rule,)).weigh(_query(tool, command, paths, workdir)).effect
+    return None if said == "ask" else said == "deny"
+
+
+def _query(tool: str, command: str | None, paths: Sequence[Path], workdir: Path) -> Query:
+    return Query(
+        tool=tool,
+        workdir=workdir,
+        workspace=workdir,
+        command=command,
+        touches=[Touch(path=path, write=True) for path in paths],
+    )

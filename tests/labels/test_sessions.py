@@ -64,6 +64,26 @@ def test_whoever_is_not_known_to_be_the_owner_is_a_third_party(
     assert speaker(source, sender).trust == trust
 
 
+async def test_messages_of_people_in_trust_yaml_are_those_of_somebody_known(tmp_path: Path) -> None:
+    """Through the same door as the API's messages; a file with a mistake knows nobody."""
+    async with house(tmp_path, [say("hello")] * 4) as runtime:
+        file = tmp_path / ".perdure" / "trust.yaml"
+        session = (await runtime.create_session()).id
+
+        async def heard(sender: str) -> Label:
+            await ask(runtime, session, "hi", source="api", sender=sender)
+            return (await events(runtime, session, MessageReceived))[-1].label
+
+        file.write_text("people: {Ann: 'api:ann'}\n")
+        assert await heard("ann") == Label(trust="known", origins=("api:ann",))
+        assert (await runtime.session(session)).label.trust == "known"
+        file.write_text("people: {Ann: 'api:ann'}\nadresses: []\n")
+        assert (await heard("ann")).trust == "third_party"
+        file.unlink()
+        assert (await heard("ann")).trust == "third_party"
+        assert (await heard("owner")).trust == "owner"
+
+
 def test_a_name_that_somebody_gave_himself_is_cut_and_cannot_steer() -> None:
     (origin,) = speaker("chat", "eve\u202e\n" + "x" * 9_000).origins
     assert len(origin) < 100 and origin.isprintable()

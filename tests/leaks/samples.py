@@ -49,6 +49,27 @@ def _private_key(kind: str) -> Make:
     return make
 
 
+def _openssh(kind: str, public: int, private: int) -> Make:
+    """As ssh-keygen writes them: lengths in four bytes, so that there are rows of `A` in it."""
+
+    def text(data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + data
+
+    def make(dice: random.Random) -> str:
+        check = dice.randbytes(4)
+        known = text(kind.encode()) + text(dice.randbytes(public))
+        secret = check + check + known + text(dice.randbytes(private)) + text(b"ann@desk")
+        body = base64.b64encode(
+            b"openssh-key-v1\0" + text(b"none") + text(b"none") + text(b"")
+            + (1).to_bytes(4, "big") + text(known) + text(secret + b"\1\2\3")
+        ).decode()  # fmt: skip
+        lines = "\n".join(body[n : n + 70] for n in range(0, len(body), 70))
+        head, end = "-----BEGIN OPENSSH PRIVATE", "-----END OPENSSH PRIVATE"
+        return f"{head} KEY-----\n{lines}\n{end} KEY-----\n"
+
+    return make
+
+
 SAMPLES: dict[str, tuple[Make, ...]] = {
     "aws-access-key": (_join("AKIA", _of(BASE32, 16)), _join("ASIA", _of(BASE32, 16))),
     "aws-secret-key": (
@@ -134,6 +155,7 @@ SAMPLES: dict[str, tuple[Make, ...]] = {
     "perdure-token": (_join("pdr_", _of(HEX, 12), "_", _of(URLSAFE, 43)),),
     "private-key": (
         _private_key("RSA "), _private_key(""), _private_key("OPENSSH "), _private_key("EC "),
+        _openssh("ssh-ed25519", 32, 64), _openssh("ssh-rsa", 259, 1_100),
     ),
     "age-identity": (_join("AGE-SECRET-KEY-1", _of("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58)),),
     "jwt": (_jwt,),

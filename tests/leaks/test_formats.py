@@ -14,7 +14,7 @@ import pytest
 from perdure.leaks import Leaks
 from perdure.leaks.rules import RULES
 
-from .samples import DRESSES, SAMPLES
+from .samples import BASE64, DRESSES, SAMPLES
 
 ROOT = Path(__file__).parents[2]
 LEAKS = Leaks(lambda: ())
@@ -104,8 +104,27 @@ def test_ordinary_files_hold_no_credentials() -> None:
         "sk_test_00000000000000000000000000",
         "AIzaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIEpAIBAAKCAQEA" + "x" * 400 + "\n-----END PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq3Pq0mC1hXz\n....\n9Qw==\n-----END",
+        "-----BEGIN PRIVATE KEY-----\nInsert the content of your own key right here, all of it, as it is "
+        "in the file that was made for you, and do not give it to anybody\n-----END PRIVATE KEY-----",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXkt" + "A" * 200 + "\n-----END",
         "the sk-proj-roadmap-for-the-next-quarter-and-the-one-after-it is here",
     ],
 )
 def test_placeholders_are_no_credentials(text: str) -> None:
     assert LEAKS.scan(text) == ()
+
+
+@pytest.mark.parametrize("word", ["xxxx", "your", "aaaaaa", "1234567"])
+@pytest.mark.parametrize("size", [64, 1_600])
+def test_a_word_that_comes_up_by_chance_makes_no_private_key_a_placeholder(
+    word: str, size: int
+) -> None:
+    dice = random.Random(word)
+    body = "".join(dice.choices(BASE64, k=size))
+    body = body[:30] + word.upper() + body[30 + len(word) :]
+    lines = "\n".join(body[n : n + 64] for n in range(0, size, 64))
+    for text in (lines, lines.replace("\n", "\\n")):
+        found = LEAKS.scan(f"-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+        assert [leak.kind for leak in found] == ["private-key"]

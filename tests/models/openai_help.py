@@ -124,15 +124,17 @@ def body_of(adapter: Any, given: Prompt) -> dict[str, Any]:
 
 
 def shown(deltas: Sequence[AnyDelta]) -> dict[str, str]:
-    """What was shown live, by kind."""
-    seen = {"text": "", "thinking": "", "calls": ""}
+    """What was shown live, by kind; calls with their index wherever another begins or goes on."""
+    seen, last = {"text": "", "thinking": "", "calls": ""}, -1
     for delta in deltas:
         if isinstance(delta, TextDelta):
             seen["text"] += delta.text
         elif isinstance(delta, ThinkingDelta):
             seen["thinking"] += delta.text
         elif isinstance(delta, CallDelta):
-            seen["calls"] += f"{delta.index}{delta.name}{delta.arguments}"
+            begins = "" if delta.index == last and not delta.name else str(delta.index)
+            seen["calls"] += f"{begins}{delta.name}{delta.arguments}"
+            last = delta.index
     return seen
 
 

@@ -128,7 +128,7 @@ async def test_text_thinking_and_parallel_calls_stream_in(http: Http) -> None:
     assert shown(deltas) == {
         "text": "I will look. 👋",
         "thinking": "Let me see.",
-        "calls": '0read0{"path":0 "a.txt"}1read1{"path": "b.txt", "n": 1.0}2ls',
+        "calls": '0read{"path": "a.txt"}1read{"path": "b.txt", "n": 1.0}2ls',
     }
     # What goes back is what came.
     assert reply.native is not None

@@ -100,7 +100,7 @@ def test_parallel_calls_come_in_pieces_by_index() -> None:
             },
         ],
     }
-    assert shown(deltas)["calls"].startswith('0read0{"path"1bash')
+    assert shown(deltas)["calls"].startswith('0read{"path"1bash')
 
 
 @pytest.mark.parametrize(

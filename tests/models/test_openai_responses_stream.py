@@ -123,7 +123,7 @@ def test_reasoning_text_and_calls_stream_and_their_items_are_kept() -> None:
     assert shown(deltas) == {
         "text": "Looking.",
         "thinking": "One.\n\nTwo.",
-        "calls": '0read0{"path"0:"x"}',
+        "calls": '0read{"path":"x"}',
     }
 
 

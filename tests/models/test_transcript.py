@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.kernel.events import Text
+from perdure.kernel.errors import NotFound
+from perdure.kernel.events import ArtifactId, Image, Text
 from perdure.kernel.prompt import ImageSource, Item, Prefix, Prompt, UserItem
 from perdure.models import transcript
-from perdure.models.transcript import PrefixBytes, Transcript
+from perdure.models.transcript import Passing, PrefixBytes, Transcript
 
 PREFIX = Prefix(system="", digest="d")
 
@@ -114,3 +115,109 @@ def test_a_prefix_is_encoded_once_for_its_digest() -> None:
     assert kept.of(Prefix(system="one", digest="1")) == b"one"
     assert kept.of(Prefix(system="two", digest="2")) == b"two"
     assert seen == ["one", "two"]
+
+
+# Pieces that outlive a transcript ----------------------------------------------------------------
+
+
+def reopened(kept: Transcript, items: list[Item], encode: Encoder, key: str = "") -> Transcript:
+    found = kept.keep(items, 0)
+    assert found is not None
+    again = Transcript(encode, key)
+    again.take_up(found, items)
+    return again
+
+
+def test_pieces_that_were_kept_are_sent_again_and_not_encoded_again() -> None:
+    items: list[Item] = [item(1, "a"), item(2, ""), item(3, "c,")]
+    first, encode = Transcript(Encoder()), Encoder()
+    first.sync(prompt(items))
+    again = reopened(first, items, encode)
+    items.append(item(4, "d"))
+    assert b"".join(again.joined(prompt(items))) == b"a,c,,d"
+    assert encode.seen == [4]
+
+
+def test_pieces_of_another_encoding_are_not_taken_up() -> None:
+    items: list[Item] = [item(1, "a")]
+    first, encode = Transcript(Encoder(), "one dialect"), Encoder()
+    first.sync(prompt(items))
+    again = reopened(first, items, encode, "another")
+    assert again.sync(prompt(items)) == [b"a"] and encode.seen == [1]
+
+
+@pytest.mark.parametrize("constant", ["ENCODING", "__version__"])
+def test_pieces_by_another_version_are_not_taken_up(
+    monkeypatch: pytest.MonkeyPatch, constant: str
+) -> None:
+    items: list[Item] = [item(1, "a")]
+    first, encode = Transcript(Encoder()), Encoder()
+    first.sync(prompt(items))
+    monkeypatch.setattr(transcript, constant, "other")
+    assert reopened(first, items, encode).sync(prompt(items)) == [b"a"] and encode.seen == [1]
+
+
+def test_only_the_pieces_of_the_very_items_and_revision_are_kept() -> None:
+    items: list[Item] = [item(1, "a")]
+    kept = Transcript(Encoder())
+    kept.sync(prompt(items))
+    assert kept.keep(list(items), 0) is None and kept.keep(items, 1) is None
+    assert kept.keep(items, 0) is not None
+
+
+def test_what_encoding_again_may_give_differently_is_not_kept() -> None:
+    class Gone(ImageSource):
+        def read_image(self, image: Image) -> bytes:
+            raise NotFound("gone")
+
+    picture = Image(media_type="image/png", artifact=ArtifactId("p"))
+
+    def encode(item: Item, images: ImageSource | None) -> bytes:
+        assert isinstance(item, UserItem)
+        if picture in item.parts:
+            assert images is not None
+            with pytest.raises(NotFound):
+                images.read_image(picture)
+            return b"picture"
+        text = Encoder()(item, images)
+        return Passing(text) if text == b"once" else text
+
+    items: list[Item] = [item(1, "a"), UserItem(seq=2, parts=(picture,)), item(3, "once")]
+    items += [item(4, "b"), item(5, "two\nlines")]
+    first = Transcript(encode)
+    first.sync(Prompt(prefix=PREFIX, items=items, images=Gone()))
+    kept = first.keep(items, 0)
+    assert kept is not None and (kept.sizes, kept.body) == ([1, -1, -1, 1, -1], b"a,b")
+    again = Transcript(encode)
+    again.take_up(kept, items)
+    body = b"".join(again.joined(Prompt(prefix=PREFIX, items=items, images=Gone())))
+    assert body == b"a,picture,once,b,two\nlines"
+
+
+@given(
+    st.lists(st.text("ab,", max_size=9), max_size=8),
+    st.lists(st.sampled_from(["more", "other", "revise", "again"]), max_size=6),
+    st.integers(0, 3),
+)
+def test_taken_up_or_not_a_body_is_the_same(texts: list[str], steps: list[str], back: int) -> None:
+    items: list[Item] = [item(n, text) for n, text in enumerate(texts)]
+    first = Transcript(Encoder())
+    first.sync(prompt(items))
+    again, revision = reopened(first, items, Encoder()), 0
+    for step in steps:
+        if step == "more":
+            items.append(item(99, "new"))
+        elif step == "revise":
+            items, revision = [item(50, "short"), *items[len(items) // 2 :]], revision + 1
+        elif step == "again" and (kept := again.keep(items, revision)):
+            again = Transcript(Encoder())
+            again.take_up(kept, items)
+        elif step == "other":
+            assert again.sync(prompt([item(0, "sum up")], revision=-1)) == [b"sum up"]
+            continue
+        plain = [Encoder()(i, None) for i in items]
+        again.sync(prompt(items, revision))
+        blocks, settled = again.settled(max(0, len(items) - back))
+        assert b"".join(blocks) == b",".join(filter(None, plain[:settled]))
+        assert again.sync(prompt(items, revision))[settled:] == plain[settled:]
+        assert b"".join(again.joined(prompt(items, revision))) == b",".join(filter(None, plain))

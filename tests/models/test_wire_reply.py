@@ -155,3 +155,34 @@ def test_arguments_go_back_as_the_model_wrote_them() -> None:
     assert bytes(verbatim('{"n": 1.00}', call)) == b'{"n": 1.00}'  # type: ignore[call-overload]
     assert verbatim("", call) == {"n": 1.0}
     assert verbatim("{", ToolCall(id="a", name="x", arguments={}, unparsed="{")) == {}
+
+
+def test_what_comes_in_one_go_is_shown_as_one_and_in_order() -> None:
+    shown: list[AnyDelta] = []
+    draft = Draft("m", R, shown.append)
+    with draft.together():
+        draft.thinking("thinking", "a")
+        draft.text("text", "b")
+        draft.text("text", "\ud83d")
+        draft.text("text", "\ude00")
+        draft.call(0, name="read")
+        draft.call(0, arguments='{"path"')
+        draft.call(0, arguments=":1}")
+        draft.call(1, name="bash", arguments="{")
+        assert shown == [
+            ThinkingDelta(request=R, text="a"),
+            TextDelta(request=R, text="b😀"),
+            CallDelta(request=R, index=0, name="read", arguments='{"path":1}'),
+        ]
+    assert shown[3:] == [CallDelta(request=R, index=1, name="bash", arguments="{")]
+    draft.text("text", "c")
+    assert shown[4:] == [TextDelta(request=R, text="c")]
+
+
+def test_what_came_before_an_error_is_shown() -> None:
+    shown: list[AnyDelta] = []
+    draft = Draft("m", R, shown.append)
+    with pytest.raises(ValueError, match="broken"), draft.together():
+        draft.text("text", "so far")
+        raise ValueError("broken")
+    assert shown == [TextDelta(request=R, text="so far")]

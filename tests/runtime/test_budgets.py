@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from perdure.kernel.events import (
     LimitReached,
-    ModelFailed,
+    ModelRequested,
     NoticeAdded,
     Text,
     ToolFinished,
     Usage,
 )
 from perdure.kernel.prompt import READER
+from perdure.tools import Tool, ToolContext, ToolResult
 
 from .house import PlannedModel, PlannedModels, ask, call, house, say, workspace
 
@@ -46,11 +49,11 @@ async def test_a_used_up_session_sums_up_and_then_takes_no_more(tmp_path: Path) 
         records = await runtime.records(session)
         (limit,) = events(records, LimitReached)
         assert (limit.scope, limit.limit) == ("session", "tokens")
-        assert outcome.reason == "limit"
+        assert outcome.reason == "budget" and "This session has used" in outcome.error
         used = (await runtime.session(session)).usage
         assert used.input + used.output <= 30_000
         again = await ask(runtime, session, "and now?")
-        assert again.reason in ("failed", "limit")
+        assert again.reason == "budget" and "begin another session" in again.error
         view = await runtime.spending()
         assert view.agents[0].used[0].tokens == used.input + used.output
 
@@ -63,8 +66,73 @@ async def test_a_day_that_is_used_up_stops_other_sessions_too(tmp_path: Path) ->
             outcome = await ask(runtime, session, "hi")
             assert (outcome.reason == "done") == (n < 2)
         assert "today" in outcome.error and "turns" in outcome.error
-        (failed,) = events(await runtime.records(session), ModelFailed)
-        assert failed.kind == "refused"
+        assert "There is room again from " in outcome.error and " 00:00 UTC" in outcome.error
+        assert not events(await runtime.records(session), ModelRequested)
+        assert (await runtime.session(session)).status == "idle"
+
+
+@pytest.mark.parametrize("whose", ["session", "day", "month"])
+async def test_what_is_refused_is_not_counted(tmp_path: Path, whose: str) -> None:
+    with_budget(tmp_path, f"{{{whose}: {{turns: 2}}}}")
+    async with house(tmp_path, [say("hello")] * 2) as runtime:
+        session = (await runtime.create_session()).id
+        outcomes = [await ask(runtime, session, "hi") for _ in range(5)]
+        assert [o.reason for o in outcomes] == ["done", "done", "budget", "budget", "budget"]
+        assert all("has used 2 of 2 turns" in o.error for o in outcomes[2:])
+        assert (await runtime.spending()).agents[0].used[0].turns == 2
+
+
+async def test_a_raised_cap_frees_the_session_at_once(tmp_path: Path) -> None:
+    with_budget(tmp_path, "{day: {turns: 1}}")
+    async with house(tmp_path, [say("one"), say("two")]) as runtime:
+        session = (await runtime.create_session()).id
+        await ask(runtime, session, "hi")
+        assert (await ask(runtime, session, "hi")).reason == "budget"
+        file = tmp_path / "perdure.yaml"
+        file.write_text(file.read_text().replace("turns: 1", "turns: 2"))
+        assert (await ask(runtime, session, "hi")).text == "two"
+
+
+@pytest.mark.parametrize("whose", ["session", "day", "month"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_budget_of_tool_calls_runs_exactly_so_many(
+    tmp_path: Path, whose: str, at_once: bool
+) -> None:
+    with_budget(tmp_path, f"{{{whose}: {{calls: 3}}}}")
+    calls = [call(f"c{n}", "bash", command=f"echo {n} >> log") for n in range(6)]
+    plan = [say("", *calls)] if at_once else [say("", one) for one in calls]
+    async with house(tmp_path, [*plan, say("that far")]) as runtime:
+        session = (await runtime.create_session()).id
+        outcome = await ask(runtime, session, "go")
+        assert outcome.reason == "budget" and "3 of 3 tool calls" in outcome.error
+        assert (tmp_path / "log").read_text().split() == ["0", "1", "2"]
+        assert (await runtime.spending()).agents[0].used[0].calls == 3
+        again = await ask(runtime, session, "on")
+        assert again.reason == "budget" and "3 of 3 tool calls" in again.error
+
+
+async def test_the_summary_and_then_the_refusal_are_shown_and_the_note_to_the_model_is_not(
+    tmp_path: Path,
+) -> None:
+    from perdure.cli.view.blocks import Answer, Note
+    from perdure.cli.view.story import Story
+
+    with_budget(tmp_path, "{day: {calls: 1}}")
+    plan = [say("", call("c1", "bash", command="true")), say("this far I came")]
+    async with house(tmp_path, plan) as runtime:
+        session = (await runtime.create_session()).id
+        await ask(runtime, session, "go")
+        await ask(runtime, session, "on")
+        story = Story()
+        for record in await runtime.records(session):
+            story.feed(record)
+        blocks = story.take()
+        notes = [b.text for b in blocks if isinstance(b, Note)]
+        assert "this far I came" in [b.markdown for b in blocks if isinstance(b, Answer)]
+        assert sum("The agent sums up." in n for n in notes) == 1
+        assert not any("No more tools can be called" in n for n in notes)
+        ends = [n for n in notes if n.startswith("■ the budget is used up")]
+        assert len(ends) == 2 and "There is room again from" in ends[1]
 
 
 async def test_the_limit_of_tool_calls_holds_within_one_reply(tmp_path: Path) -> None:
@@ -160,3 +228,71 @@ async def test_extract_reads_nothing_once_a_budget_is_used_up(tmp_path: Path) ->
         assert finished.result.status == "error" and models.asked == []
         assert "This agent today has used" in finished.result.text
         assert "of 30000 tokens" in finished.result.text
+
+
+class Oracle(Tool):
+    """Asks models of its own."""
+
+    effects = frozenset({"reads"})
+    quiet: bool = False
+    priced: bool = True
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        assert context.reader is not None
+        own = Usage() if self.quiet else Usage(input=1_000, output=500)
+        answer = await context.reader("Say something.", "x" * 400)
+        usage = own.plus(answer.usage)
+        cost = (0.25 + (answer.cost_usd or 0.0)) if self.priced and not self.quiet else None
+        return ToolResult(parts=(Text(text="so it is"),), usage=usage, cost_usd=cost)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_what_an_embedders_tool_paid_by_itself_is_in_the_books_once(
+    tmp_path: Path, quiet: bool
+) -> None:
+    """What it asked through the runtime's reader, and says as well, is not counted again."""
+    with_budget(tmp_path, "{day: {tokens: 1000000}}")
+
+    class Models(PlannedModels):
+        def open(self, spec: Any) -> Any:
+            return Asked(self.plan, self.prompts)
+
+    class Asked(PlannedModel):
+        async def call(self, prompt: Any, request: Any, emit: Any) -> Any:
+            if prompt.prefix.digest == READER:
+                return say("well", usage=spends(100), cost_usd=0.5)
+            return await super().call(prompt, request, emit)
+
+    plan = [say("", call("c", "oracle", quiet=quiet), usage=spends(1_000)), say("done")]
+    async with house(tmp_path, source=Models(plan), tools=(Oracle,)) as runtime:
+        session = (await runtime.create_session()).id
+        outcome = await ask(runtime, session, "ask it")
+        assert outcome.reason == "done"
+        told = (await runtime.session(session)).usage
+        (day,) = [u for u in (await runtime.spending()).agents[0].used if u.period == "day"]
+        assert day.tokens == told.input + told.output == 1_120 + (0 if quiet else 1_500)
+        (finished,) = events(await runtime.records(session), ToolFinished)
+        assert finished.result.usage.input == 100 + (0 if quiet else 1_000)
+
+
+async def test_a_day_used_up_by_a_tool_stops_the_next_call(tmp_path: Path) -> None:
+    with_budget(tmp_path, "{day: {cost_usd: 0.6}}")
+    plan = [say("", call("c", "oracle")), say("done")]
+    reading = [say("well", cost_usd=0.4)]
+
+    class Models(PlannedModels):
+        def open(self, spec: Any) -> Any:
+            return Priced(self.plan, self.prompts)
+
+    class Priced(PlannedModel):
+        name = "anthropic/claude-haiku-4-5"
+
+        async def call(self, prompt: Any, request: Any, emit: Any) -> Any:
+            if prompt.prefix.digest == READER:
+                return reading[0]
+            return await super().call(prompt, request, emit)
+
+    async with house(tmp_path, source=Models(plan), tools=(Oracle,)) as runtime:
+        session = (await runtime.create_session()).id
+        outcome = await ask(runtime, session, "ask it")
+        assert outcome.reason == "budget"

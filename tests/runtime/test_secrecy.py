@@ -223,7 +223,8 @@ def test_keys_of_providers_tokens_and_credentials_of_the_environment_are_known(
     env = {
         "HOME": str(tmp_path), "OPENAI_API_KEY": "sk-env-0123456789abcdef",
         "MY_SERVICE_TOKEN": "tok-0123456789-abcdef", "PATH": "/usr/bin:/bin:/usr/local/bin",
-        "TOKENIZERS_PARALLELISM": "definitely-not-one",
+        "TOKENIZERS_PARALLELISM": "definitely-not-one", "CLOUD_SECRET_KEY": "/pX7/q+Zr2mN9vT4wKd81",
+        "CLOUD_CREDENTIALS": str(tmp_path / "run/cloud.json"),
     }  # fmt: skip
     Credentials(config_folder(env), {}).set("mistral", "stored-0123456789abc")
     (tmp_path / "run").mkdir()
@@ -231,10 +232,11 @@ def test_keys_of_providers_tokens_and_credentials_of_the_environment_are_known(
     secrecy = Secrecy(tmp_path, env, token="configured-0123456789")
     for value in (
         env["OPENAI_API_KEY"], env["MY_SERVICE_TOKEN"], "stored-0123456789abc",
-        "local-0123456789abc", "configured-0123456789",
+        "local-0123456789abc", "configured-0123456789", env["CLOUD_SECRET_KEY"],
     ):  # fmt: skip
         assert value not in secrecy.clean(f"a {value} b")
-    for value in (env["PATH"], env["TOKENIZERS_PARALLELISM"]):
+    # A file in a folder that is there is where a credential is kept, and no credential.
+    for value in (env["PATH"], env["TOKENIZERS_PARALLELISM"], env["CLOUD_CREDENTIALS"]):
         assert secrecy.clean(value) is value
 
 

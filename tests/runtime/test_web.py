@@ -16,7 +16,7 @@ from perdure.kernel.events import ApprovalRequested, Text, ToolFinished
 from perdure.runtime.outside import rules_of
 
 from ..egress.world import answer, serving
-from .house import ask, call, house, say, seen
+from .house import ask, call, house, say, seen, until
 
 
 def settings(root: Path, text: str) -> Path:
@@ -55,6 +55,46 @@ async def test_an_agent_reads_a_page_the_owner_named(tmp_path: Path) -> None:
     ]:
         shown = CliRunner().invoke(perdure, ["-w", str(root), "egress", "log", *options])
         assert len(shown.stdout.splitlines()) == lines, options
+
+
+@pytest.mark.parametrize(
+    ("tool", "url", "said"),
+    [
+        ("web_fetch", "http://127.0.0.1:8080/admin", 'egress: {private: ["127.0.0.1:8080"]}'),
+        ("web_fetch", "http://localhost/", "a name for this machine"),
+        ("web_fetch", "http://169.254.169.254/latest", "metadata"),
+        ("web_fetch", "https://[::1]/", "egress: {private:"),
+        ("web_fetch", "https://tracker.example/x", "denied by the rule"),
+        ("web_fetch", "https://shop.example:6379/", "port 6379"),
+        ("web_fetch", "file:///etc/passwd", "http"),
+        ("http_request", "http://10.0.0.8/", "egress: {private:"),
+    ],
+)
+async def test_nobody_is_asked_to_approve_what_is_refused_in_any_case(
+    tmp_path: Path, tool: str, url: str, said: str
+) -> None:
+    root = settings(tmp_path, "egress: {deny: [tracker.example]}\nweb: {requests: true}\n")
+    (root / ".perdure/policy.yaml").write_text("mode: ask\n")
+    plan = [say("", call("c1", tool, url=url)), say("so be it")]
+    async with house(root, plan) as runtime:
+        session = (await runtime.create_session()).id
+        outcome = await ask(runtime, session, "what does that page of ours say?")
+        records = [r.event for r in await seen(runtime, session)]
+    [finished] = [e for e in records if isinstance(e, ToolFinished)]
+    assert outcome.text == "so be it" and finished.result.status == "denied"
+    assert said in finished.result.text and "was not run" in finished.result.text
+    assert not [e for e in records if isinstance(e, ApprovalRequested)]
+
+
+async def test_what_the_owner_can_still_allow_is_asked(tmp_path: Path) -> None:
+    root = settings(tmp_path, "")
+    (root / ".perdure/policy.yaml").write_text("mode: ask\n")
+    plan = [say("", call("c1", "web_fetch", url="https://shop.example/x")), say("so be it")]
+    async with house(root, plan) as runtime:
+        session = (await runtime.create_session()).id
+        await runtime.submit(session, (Text(text="look at the shop"),))
+        await until(lambda: runtime._rooms.get(session).state.approvals)
+        assert len(await runtime.approvals(session)) == 1
 
 
 async def test_tools_come_and_go_with_the_configuration(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from perdure.sandbox import Confines, Contained, Containment, Outcome, Supervise
 from perdure.sandbox.containment import Backend
 from perdure.sandbox.environment import clean_environment
 from perdure.sandbox.means import attempt, candidates
+from perdure.sandbox.supervision.processes import descendants
+from perdure.sandbox.walls.marking import MARKER, ROOM
 
 BACKENDS: tuple[Backend, ...] = ("bubblewrap", "launcher")
 _works: dict[str, str] = {}
@@ -30,6 +33,16 @@ def needs(backend: Backend) -> None:
         _works[backend] = "" if tried.works else tried.said
     if _works[backend]:
         pytest.skip(f"{backend} does not work here: {_works[backend]}")
+
+
+def environment_of(pid: int) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
+
+
+def namespace(pid: int | str, kind: str) -> str:
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
 
 
 class Inside:
@@ -55,6 +68,21 @@ class Inside:
                 proxy_socket=self.proxy,
             )
         )
+
+    def standing_by(self, mounted: str = "") -> list[int]:
+        """Processes that are apart and have no command yet; with this mounted."""
+        launcher = self.commands._launcher._process
+        below = descendants(launcher.pid) if launcher else []
+        own = namespace("self", "net")
+        found = []
+        for pid in below:
+            with contextlib.suppress(OSError):
+                apart = namespace(pid, "net") != own
+                mounts = Path(f"/proc/{pid}/mounts").read_text()
+                waits = f"{MARKER}={ROOM}".encode() in environment_of(pid)
+                if apart and waits and mounted in mounts:
+                    found.append(pid)
+        return found
 
     async def run(
         self, command: str, *, session: str = "s_1", key: str = "", timeout: float = 30.0

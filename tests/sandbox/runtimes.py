@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from perdure.sandbox.supervisor import pids, stat_of
+from perdure.sandbox.supervision.processes import pids, stat_of
 
 BACKGROUND = textwrap.dedent("""
     import asyncio, sys

@@ -107,6 +107,26 @@ async def test_what_would_lead_git_or_perdure_astray_is_set_aside(inside: Inside
     assert len(list(inside.work.glob("perdure.yaml.set-aside-*"))) == 1
 
 
+async def test_a_workspace_deeper_in_the_folder_is_neither_read_nor_written(inside: Inside) -> None:
+    """Its hooks would run as the owner's, and its server's token lies there."""
+    other = inside.work / "deep" / "other"
+    (other / ".perdure" / "run").mkdir(parents=True)
+    (other / ".perdure" / "run" / "server.json").write_text("the token")
+    (other / "perdure.yaml").write_text("kind: Workspace")
+    (other / "notes").write_text("mine")
+    assert await inside.says("cat deep/other/notes") == "mine"
+    for command in (
+        "cat deep/other/.perdure/run/server.json",
+        "cat deep/other/perdure.yaml",
+        "mv deep/other deep/away && cat deep/away/perdure.yaml",
+    ):
+        assert (await inside.run(command)).exit_code != 0, command
+    await inside.run("mkdir -p deep/other/.perdure/hooks; echo x > deep/other/.perdure/hooks/x.py")
+    await inside.run("echo evil >> deep/other/perdure.yaml")
+    assert not (other / ".perdure" / "hooks").exists()
+    assert (other / "perdure.yaml").read_text() == "kind: Workspace"
+
+
 async def test_a_repository_that_is_a_link_shows_nothing(inside: Inside) -> None:
     """A command leaves a link where the next one's plan finds a repository."""
     outside = inside.root / "outside"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -19,8 +20,10 @@ import pytest
 
 from perdure.sandbox.containment import Unavailable, size
 from perdure.sandbox.following import Following
+from perdure.sandbox.supervision.processes import pids, stat_of
+from perdure.sandbox.walls.marking import MARKER
 
-from .containing import BACKENDS, Inside, needs
+from .containing import BACKENDS, Inside, environment_of, namespace, needs
 from .runtimes import alive_with, kill, until
 
 
@@ -124,8 +127,9 @@ async def test_a_terminal_is_one_with_control_of_jobs(inside: Inside) -> None:
     await background.send(process, "tty; test -t 0 && echo is-a-$((1+1))-terminal\n")
     process, found = await background.wait(process, 10, until="is-a-2-terminal")
     assert found
-    await background.send(process, "sleep 60\n")
-    await asyncio.sleep(0.3)
+    seconds = f"60.{os.getpid()}"
+    await background.send(process, f"sleep {seconds}\n")
+    await until(lambda: alive_with(seconds))
     await background.send(process, "\x03")
     await background.send(process, "echo back-$((20+1))\n")
     process, found = await background.wait(process, 10, until="back-21")
@@ -173,6 +177,94 @@ async def test_the_only_way_out_is_the_egress(inside: Inside) -> None:
     server.close()
 
 
+@pytest.mark.parametrize("spare", [False, True])
+async def test_who_hands_on_to_the_egress_is_found_as_one_of_the_command_s(
+    inside: Inside, spare: bool
+) -> None:
+    inside.proxy = inside.root / "egress.sock"
+    if spare:
+        await inside.says("true")
+        await until(inside.standing_by)
+    task = asyncio.create_task(inside.run("touch up; sleep 60", key="k"))
+    await until((inside.work / "up").exists)
+    wanted = f"{MARKER}={Following(inside.commands.folder('k'), '').marker()}".encode()
+    found = [pid for pid in pids() if wanted in environment_of(pid)]
+    own = namespace("self", "mnt")
+    networks = {namespace(pid, "net") for pid in found}
+    forwarders = [
+        pid for pid in found
+        if b"supervision/script.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        and namespace(pid, "pid") == namespace("self", "pid")
+    ]  # fmt: skip
+    assert forwarders
+    assert len(networks) == 1
+    assert all(namespace(pid, "mnt") != own for pid in found)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert not [pid for pid in pids() if wanted in environment_of(pid)]
+
+
+async def test_what_was_hidden_beforehand_and_then_replaced_is_hidden_all_the_same(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = inside.root / "passwords", inside.root / "keys"
+    file.write_text("secret-1")
+    folder.mkdir()
+    (folder / "key").write_text("secret-1")
+    monkeypatch.setattr("perdure.sandbox.hidden.of_system", lambda: (str(file), str(folder)))
+    inside.confines = dataclasses.replace(inside.confines, read=(str(file), str(folder)))
+    see = (
+        f"cat {file} {folder}/* 2>&1 | grep secret; ls /proc | grep -c ^[0-9] >/dev/null; echo seen"
+    )
+    assert await inside.says(see) == "seen"
+    for count in (2, 3):
+        # The last of what is mounted beforehand, by the one or the other.
+        last = "/root/dev/shm " if inside.confines.backend == "launcher" else f" {folder} "
+        await until(lambda last=last: inside.standing_by(last))
+        file.with_suffix(".new").write_text(f"secret-{count}")
+        file.with_suffix(".new").replace(file)
+        folder.rename(inside.root / f"keys-{count}")
+        folder.mkdir()
+        (folder / "key").write_text(f"secret-{count}")
+        assert await inside.says(see) == "seen"
+
+
+async def test_the_second_command_and_those_of_another_kind_have_the_same_walls(
+    inside: Inside,
+) -> None:
+    look = (
+        "cat /proc/self/status | grep -E '^(Seccomp|NoNewPrivs|CapEff|CapBnd):'; ulimit -c; ulimit -f; "
+        "nice; ls /proc/self/fd | wc -l; set -- /proc/[0-9]*; echo $#; hostname; cat /proc/net/dev | wc -l; "
+        "grep -v ' /tmp/' /proc/self/mounts | wc -l"
+    )
+    first = await inside.says(look)
+    for _ in range(2):
+        await until(inside.standing_by)
+        assert await inside.says(look) == first
+    inside.proxy = inside.root / "nobody.sock"
+    proxied = await inside.says(look)
+    await until(lambda: len({namespace(p, "net") for p in inside.standing_by()}) >= 2)
+    assert await inside.says(look) == proxied
+    inside.proxy = None
+    assert await inside.says(look) == first
+
+
+async def test_what_stands_by_ends_with_the_runtime_also_while_a_command_runs(
+    inside: Inside,
+) -> None:
+    await inside.says("true")
+    await until(inside.standing_by)
+    process = await inside.session().background.start("s_1", "sleep 60", key="kb", cwd=inside.work)
+    assert process.supervisor
+    await until(inside.standing_by)
+    standing = inside.standing_by()
+    await inside.commands.close()
+    await until(lambda: not any(stat_of(pid) for pid in standing))
+    assert process.state == "running"
+    await inside.session().background.stop(process)
+
+
 async def test_nobody_at_the_egress_is_no_way_out(inside: Inside) -> None:
     inside.proxy = inside.root / "nobody.sock"
     fetch = "import urllib.request as r; r.urlopen('http://example.org/', timeout=5)"
@@ -204,13 +296,17 @@ def test_sizes_are_read() -> None:
 NOBODY = textwrap.dedent("""
     import asyncio, sys
     from pathlib import Path
+    from perdure.sandbox.supervision.processes import descendants
     from tests.sandbox.containing import Inside
+    from tests.sandbox.runtimes import until
 
     async def main():
         made = Inside(Path(sys.argv[1]), sys.argv[2])
-        outcome = await made.run("id -u; echo x > f && cat f; cat /etc/shadow; ls /proc | grep -c ^[0-9]; "
-                                 "unshare -Ur true; ulimit -u")
-        print(outcome.exit_code, outcome.error, outcome.output.read_text())
+        for _ in range(2):  # the second by one that stood by
+            outcome = await made.run("id -u; echo x > f && cat f; cat /etc/shadow; "
+                                     "ls /proc | grep -c ^[0-9]; unshare -Ur true; ulimit -u")
+            print(outcome.exit_code, outcome.error, outcome.output.read_text())
+            await until(lambda: len(descendants(made.commands._launcher._process.pid)) >= 2)
         await made.commands.close()
 
     asyncio.run(main())
@@ -255,9 +351,9 @@ def test_who_is_not_root_has_the_same_walls(backend: str, tmp_path: Path) -> Non
         )  # fmt: skip
         lines = done.stdout.strip().splitlines()
         assert lines[:2] == ["0  65534", "x"], done.stderr
+        assert lines.count("0  65534") == lines.count("x") == lines.count("512") == 2
         assert "root:" not in done.stdout
-        assert "512" in lines
-        assert "unshare: " in done.stdout
+        assert done.stdout.count("unshare: ") == 2
     finally:
         import shutil
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -111,6 +112,63 @@ def test_the_profile_for_macos_names_what_is_allowed_and_then_what_is_not(tmp_pa
     allowed = text.index(f'(allow file-read* file-write* (subpath "{work}"))')
     assert allowed < text.index(f'(deny file-read* file-write* (subpath "{work}/.perdure"))')
     assert "network" not in text
+
+
+STAND_IN = """#!/bin/sh
+# For sandbox-exec: a profile is given, and walls that leave out one thing are made by another program.
+[ "$1" = -p ] || exit 2
+shift 2
+work=$PWD
+set -- --chdir "$work" -- "$@"
+{walls}
+exec bwrap --ro-bind / / --dev /dev --bind "$work" "$work" --bind "$TMPDIR" "$TMPDIR" "$@"
+"""
+WALLS = {
+    "it can signal other processes": "--unshare-pid",
+    "it reads files outside": '--tmpfs "$work/../outside" --remount-ro "$work/../outside"',
+    "it sees what is hidden": '--tmpfs "$work/hidden" --remount-ro "$work/hidden"',
+    "it changes the settings of git": '--ro-bind "$work/.git" "$work/.git"',
+    "it reaches the network": "--unshare-net",
+}
+
+
+@pytest.mark.parametrize("missing", ["", *WALLS])
+def test_on_macos_too_it_is_tried_what_the_walls_keep_from_a_command(
+    tmp_path: Path, missing: str
+) -> None:
+    from .containing import needs
+
+    needs("bubblewrap")
+    program = tmp_path / "sandbox-exec"
+    walls = "\n".join(f'set -- {made} "$@"' for what, made in WALLS.items() if what != missing)
+    program.write_text(STAND_IN.replace("{walls}", walls))
+    program.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    tried = attempt(Means(name="seatbelt", program=str(program)), environment, Confines())
+    assert (tried.works, tried.said) == (not missing, missing or "contained")
+
+
+ELSEWHERE = """
+import ctypes, os, sys
+from importlib import import_module
+class Library(ctypes.CDLL):
+    def __getattr__(self, name):
+        if name in ("prctl", "unshare", "mount", "umount2"):
+            raise AttributeError(name)
+        return super().__getattr__(name)
+ctypes.CDLL = Library
+del os.O_PATH
+sys.platform = "darwin"
+for name in ("supervision.launching", "walls.enter", "status", "probing"):
+    import_module(f"perdure.sandbox.{name}")
+"""
+
+
+def test_what_runs_commands_can_be_loaded_where_the_kernel_is_another() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
 
 
 def test_where_only_landlock_holds_what_it_cannot_keep_is_refused(tmp_path: Path) -> None:

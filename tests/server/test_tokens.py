@@ -175,7 +175,7 @@ async def test_a_token_for_one_agent_sees_no_other(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         session = await world.session()
         agent = (await world.runtime.session(session)).agent  # type: ignore[arg-type]
-        other = await made(world, scopes=["chat", "approve"], agents=["somebody-else"])
+        other = await made(world, scopes=["chat", "approve"], agents=["broken"])
         own = await made(world, scopes=["chat"], agents=[agent])
         at = f"{SESSIONS}/{session}"
         for method, path, body in (
@@ -188,7 +188,16 @@ async def test_a_token_for_one_agent_sees_no_other(tmp_path: Path) -> None:
             assert (await ask(world, other, method, path, body)).status == 404, path
             assert (await ask(world, own, method, path, body)).status in (200, 202), path
         assert (await ask(world, other, "GET", SESSIONS)).json["sessions"] == []
-        assert (await ask(world, other, "GET", "/api/v1/agents")).json["agents"] == []
+        found = (await ask(world, other, "GET", "/api/v1/agents")).json["agents"]
+        assert [one["name"] for one in found] == ["broken"]
+
+
+async def test_a_token_for_an_agent_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as world:
+        body = {"name": "phone", "scopes": ["read"], "agents": ["mian"]}
+        got = await world.ask("POST", TOKENS, body=body)
+        assert got.status == 422 and "Did you mean main?" in got.json["hint"]
+        assert (await world.ask("GET", TOKENS)).json["tokens"] == []
 
 
 async def test_what_a_guest_says_is_not_the_owners_word(tmp_path: Path) -> None:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from perdure.kernel.events import AnyDelta, CallId, OutputDelta, RequestId, TextDelta
-from perdure.tools.screening import KEPT, LONGEST, Showing
+from perdure.kernel.events import (
+    AnyDelta,
+    CallId,
+    OutputDelta,
+    RequestId,
+    Text,
+    TextDelta,
+    ToolResult,
+)
+from perdure.tools.screening import KEPT, LONGEST, Showing, cleaned
 
 VALUE = "shp-9Qx2LmV7rT4kW8zB1nC6"
 
 
 class Knows:
+    def __init__(self) -> None:
+        self.searches = 0
+
     def clean(self, text: str) -> str:
+        self.searches += 1
         return text.replace(VALUE, "[redacted]") if VALUE in text else text
+
+    def clear(self, texts: Sequence[str]) -> bool:
+        self.searches += 1
+        return not any(VALUE in text for text in texts)
 
     def refusal(self, paths: object, texts: object) -> str:
         return ""
@@ -81,3 +99,19 @@ def test_what_is_no_output_passes_at_once() -> None:
     delta = TextDelta(request=RequestId("r"), text="hello")
     watched.showing(delta)
     assert watched.deltas == [delta]
+
+
+def test_a_clean_result_is_searched_once_however_many_values_it_holds() -> None:
+    screen = Knows()
+    rows = [{"id": str(n), "tags": ["a", "b"]} for n in range(1_000)]
+    result = ToolResult(parts=(Text(text="many rows"),), data={"rows": rows})  # type: ignore[dict-item]
+    assert cleaned(screen, result) is result
+    assert screen.searches == 1
+
+
+@pytest.mark.parametrize("data", [{VALUE: 1}, {"a": [{"b": VALUE}]}, {"a": 1}])
+def test_a_secret_is_taken_out_of_values_names_and_text(data: dict[str, object]) -> None:
+    result = ToolResult(parts=(Text(text=f"it is {VALUE}"),), data=data)  # type: ignore[arg-type]
+    clean = cleaned(Knows(), result)
+    assert VALUE not in str(clean) and clean.text == "it is [redacted]"
+    assert list(clean.data) == [key.replace(VALUE, "[redacted]") for key in data]

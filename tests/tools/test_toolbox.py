@@ -133,7 +133,7 @@ def test_a_schema_is_compact_and_holds_no_references() -> None:
 
 def test_an_undeclared_tool_is_taken_for_the_worst() -> None:
     assert Rich.name == "rich"
-    assert (Rich.only_reads(), Rich.runs_parallel(), Rich.recovers_by()) == (False, False, "doubt")
+    assert (Rich.only_reads(), Rich.recovers_by()) == (False, "doubt")
 
 
 def test_a_pipe_in_the_place_of_a_tool_file_is_an_error_and_waits_for_nobody(

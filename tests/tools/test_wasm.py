@@ -496,7 +496,7 @@ parameters:
     box = Toolbox(folders=[tmp_path])
     tool = box.get("sum_up")
     assert tool is not None and tool.describe() == "Sums up."
-    assert tool.only_reads() and tool.runs_parallel() and tool.recovers_by() == "rerun"
+    assert tool.only_reads() and tool.parallel and tool.recovers_by() == "rerun"
     schema: Any = parameters(tool)
     assert schema["required"] == ["name"]
     assert list(schema["properties"]) == ["name", "count", "kind", "many", "more"]

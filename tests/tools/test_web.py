@@ -199,7 +199,7 @@ async def test_only_what_the_gate_has_seen_goes_out_where_the_owner_says_ask(web
         with pytest.raises(Refused):
             await door.request(Outgoing(url=f"{base}/y"))
         refused = await web("web_fetch", url="http://169.254.169.254/latest/meta-data/")
-        assert refused.status == "error" and "metadata" in refused.text
+        assert refused.status == "denied" and "metadata" in refused.text
 
 
 async def test_a_page_made_to_keep_its_reader_busy_is_given_up(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .registry import AgentEntry, Agents, Reloaded
     from .schema import agent_schema, workspace_schema
     from .starter import create_agent, scaffold
+    from .watched import Watched
     from .workspace import Refused, Workspace, find_workspace, home_folder, open_workspace
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "PromptFile": "agent",
     "Refused": "workspace",
     "Reloaded": "registry",
+    "Watched": "watched",
     "Workspace": "workspace",
     "WorkspaceFile": "config",
     "agent_schema": "schema",
@@ -48,6 +50,7 @@ __all__ = [
     "PromptFile",
     "Refused",
     "Reloaded",
+    "Watched",
     "Workspace",
     "WorkspaceFile",
     "agent_schema",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+import msgspec
 
 from perdure.kernel.events import Limits
 
@@ -46,16 +47,14 @@ Stamp = tuple[tuple[str, int, int], ...]
 """Path, time of change and size of each file an agent is read from."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptFile:
+class PromptFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     digest: str
     """Of the file, before variables are put in."""
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     folder: Path
     description: str
@@ -154,13 +153,24 @@ def load_agent(folder: Path, workspace: Workspace) -> Agent:
 
 def stamp_of(folder: Path, named: list[Path]) -> Stamp:
     """Of all files an agent may be read from; one that is not there counts as absent."""
+    return stamp_at(places_of(folder, named))
+
+
+def places_of(folder: Path, named: list[Path]) -> tuple[str, ...]:
+    """Paths of all files an agent may be read from, agent.yaml first."""
+    paths = (folder / FILE, *(folder / name for _, name in TEXTS), *named)
+    return tuple(dict.fromkeys(map(str, paths)))
+
+
+def stamp_at(places: tuple[str, ...]) -> Stamp:
+    """As text and without objects: this stands before each model call."""
     stamps = []
-    for path in dict.fromkeys([folder / FILE, *(folder / name for _, name in TEXTS), *named]):
+    for path in places:
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116
         except OSError:
             continue
-        stamps.append((str(path), stat.st_mtime_ns, stat.st_size))
+        stamps.append((path, stat.st_mtime_ns, stat.st_size))
     return tuple(stamps)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from difflib import get_close_matches
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from perdure.kernel.errors import ConfigError
 
 from .document import Document, Where
+from .wording import example_of, explained, field_at, keys_at
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -34,47 +33,19 @@ def check(document: Document, model: type[M]) -> M:
 
 
 def _problem(document: Document, model: type[BaseModel], error: ErrorDetails) -> tuple[int, str]:
-    where: Where = error["loc"]
+    where: Where = tuple(step for step in error["loc"] if step != "[key]")
     line = document.line(where)
     name = ".".join(str(w) for w in where)
     if error["type"] == "extra_forbidden":
-        return line, unknown_key(str(where[-1]), known_keys(model, where[:-1]), name)
+        return line, unknown_key(str(where[-1]), keys_at(model, where[:-1]), name)
     if error["type"] == "missing":
-        return line, f"`{name}` is missing"
-    message = error["msg"]
-    message = message[:1].lower() + message[1:]
-    given = error["input"]
-    shown = "" if isinstance(given, dict | list) else f", not {_short(given)}"
-    return line, f"`{name}`: {message}{shown}"
+        owner, key = field_at(model, where)
+        example = f"; for example: {key}: {example_of(owner, key)}" if owner is not None else ""
+        return line, f"`{name}` is missing{example}"
+    return line, f"`{name}`: {explained(model, error)}"
 
 
 def unknown_key(key: str, known: list[str], name: str) -> str:
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     meant = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known) or 'none'}"
     return f"unknown key `{name}`; {meant}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def known_keys(model: type[BaseModel], where: Where) -> list[str]:
-    """Field names at a place in a model."""
-    for step in where:
-        if isinstance(step, int):
-            continue
-        field = model.model_fields.get(step)
-        inner = next(_models(field.annotation), None) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
-
-
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, UnionType, Annotated, tuple):
-        for argument in get_args(annotation):
-            yield from _models(argument)

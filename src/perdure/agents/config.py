@@ -26,6 +26,7 @@ EGRESS_PATTERN = (
     r"(?:https?://)?(?:\*|(?:\*\.)?[^\s/:*@\[\]%\\]+|\[[0-9A-Fa-f:.]+\])(?::(?:[0-9]{1,5}|\*))?(?:/\S*)?$"
 )
 PRIVATE_PATTERN = r"^(?:[^\s/:*@\[\]%\\]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+URL_PATTERN = r"^(?:https?://[^\s@]+)?$"
 SECRET_PATTERN = r"^(?:secret://[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$"
 
 NOT_YET: frozenset[tuple[str, ...]] = frozenset(
@@ -330,7 +331,7 @@ class SearchSettings(Section):
     provider: Literal["brave", "tavily", "searxng", "custom"]
     url: str = Field(
         default="",
-        pattern=r"^(?:https?://[^\s@]+)?$",
+        pattern=URL_PATTERN,
         description="Of searxng or custom; custom: with {query}, and {count} if it takes one.",
     )
     secret: str = Field(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from perdure.kernel.errors import ConfigError, NotFound, PerdureError
+import msgspec
 
-from .agent import FILE, Agent, Stamp, load_agent, stamp_of
+from perdure.kernel.errors import ConfigError, NotFound
+
+from .agent import FILE, Agent, Stamp, load_agent, places_of, stamp_at
 from .config import NAME_PATTERN
-from .workspace import Workspace, open_workspace
+from .watched import Watched
+from .workspace import Workspace
 
 _NAME = re.compile(NAME_PATTERN)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AgentEntry:
+class AgentEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     agent: Agent | None
     """The last good version; None when there never was one."""
@@ -26,8 +29,7 @@ class AgentEntry:
     """Why its files cannot be used now; empty when they can."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reloaded:
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...]
     errors: tuple[str, ...]
 
@@ -37,26 +39,38 @@ class _Known:
     agent: Agent | None
     error: ConfigError | None
     stamp: Stamp
+    places: tuple[str, ...]
+    """Whose stamps they are."""
+    workspace: Workspace
+    """With which it was read."""
 
 
 class Agents:
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace | Watched) -> None:
+        self._watched = workspace if isinstance(workspace, Watched) else Watched(workspace)
         self._known: dict[str, _Known] = {}
 
     @property
     def workspace(self) -> Workspace:
-        """As last read."""
-        return self._workspace
+        """As its file is now; while that is broken, as it last was when it was good."""
+        return self._watched.look()
 
     @property
     def default(self) -> str:
-        return self._workspace.config.default_agent
+        return self.workspace.config.default_agent
+
+    def trouble(self, name: str = "") -> str:
+        """Why the owner's files do not count as they are now: perdure.yaml, and those of an agent."""
+        found = [self._watched.error]
+        if name:
+            with contextlib.suppress(NotFound):
+                found.append(self._look(name).error)
+        return "\n".join(dict.fromkeys(str(error) for error in found if error is not None))
 
     def names(self) -> list[str]:
         """Folders that hold an agent.yaml, sorted."""
         try:
-            folders = list(self._workspace.agents.iterdir())
+            folders = list(self.workspace.agents.iterdir())
         except FileNotFoundError:
             return []
         return sorted(f.name for f in folders if _NAME.fullmatch(f.name) and _there(f / FILE))
@@ -80,11 +94,8 @@ class Agents:
 
     def reload(self) -> Reloaded:
         """Read perdure.yaml and every agent again, whatever their times of change say."""
-        errors: list[str] = []
-        try:
-            self._workspace = open_workspace(self._workspace.root, self._workspace.env)
-        except PerdureError as error:
-            errors.append(str(error))
+        self._watched.read()
+        errors = [str(error) for error in [self._watched.error] if error is not None]
         names = self.names()
         for gone in self._known.keys() - set(names):
             del self._known[gone]
@@ -95,28 +106,32 @@ class Agents:
         return Reloaded(agents=tuple(names), errors=tuple(errors))
 
     def _look(self, name: str) -> _Known:
-        folder = self._workspace.agents / name
+        known, workspace = self._known.get(name), self.workspace
+        if known is not None and known.workspace is workspace:
+            # The same as before, if it has an agent.yaml at all?
+            there = known.stamp and known.stamp[0][0] == known.places[0]
+            if there and known.stamp == stamp_at(known.places):
+                return known
+        folder = workspace.agents / name
         if not _NAME.fullmatch(name) or not _there(folder / FILE):
             raise self._not_found(name)
-        known = self._known.get(name)
-        if known is not None and known.stamp == self._stamp(name, known.agent):
-            return known
         return self._read(name, known)
 
     def _read(self, name: str, before: _Known | None) -> _Known:
+        workspace = self.workspace
+        folder = workspace.agents / name
         last_good = before.agent if before else None
-        stamp = self._stamp(name, last_good)
+        named = [folder / f for f in last_good.named] if last_good else []
+        places = places_of(folder, named)
+        stamp = stamp_at(places)
         try:
-            agent = load_agent(self._workspace.agents / name, self._workspace)
-            known = _Known(agent, None, agent.files)
+            agent = load_agent(folder, workspace)
+            places = places_of(folder, [folder / f for f in agent.named])
+            known = _Known(agent, None, agent.files, places, workspace)
         except ConfigError as error:
-            known = _Known(last_good, error, stamp)
+            known = _Known(last_good, error, stamp, places, workspace)
         self._known[name] = known
         return known
-
-    def _stamp(self, name: str, agent: Agent | None) -> Stamp:
-        named = [agent.folder / f for f in agent.named] if agent else []
-        return stamp_of(self._workspace.agents / name, named)
 
     def _not_found(self, name: str) -> NotFound:
         names = self.names()

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
 from perdure.kernel.errors import Conflict, StorageError
+from perdure.kernel.events import SessionId
+from perdure.runtime.resuming import Resuming
 from perdure.storage import Committer, RealDisk, SessionStore, SystemClock
 
 from .depots import Depot
 from .records import PIECE, File, Manifest, load, names, object_key
-from .sources import CREDENTIALS
+from .sources import CREDENTIALS, PRIVATE, TOKENS
 
 FIRST = "perdure.yaml"
 """Written last: until then the folder is no workspace, and nothing runs in it."""
@@ -27,6 +31,10 @@ class Restored:
     manifest: Manifest
     credentials: Path | None
     """Where the encrypted store of provider keys is, if the backup had it."""
+    waiting: tuple[str, ...] = ()
+    """Sessions with work left, which wait for the owner's word."""
+    tokens: bool = False
+    """Tokens were handed out, and left out."""
 
 
 def restore(
@@ -34,14 +42,20 @@ def restore(
     target: Path,
     name: str | None = None,
     *,
+    tokens: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """The latest backup, or the one named, into a folder that is empty or not there yet; then all of it is
-    read again and compared. Blocks. Raises Conflict when the folder is not empty, NotFound, StorageError
-    when something is missing, damaged or not as it should be."""
+    read again and compared. Sessions with work left wait for the owner; without `tokens`, those that were
+    handed out do not count there. Blocks. Raises Conflict when the folder is not empty, NotFound,
+    StorageError when something is missing, damaged or not as it should be."""
     known = names(depot)
     chosen = name or (known[-1] if known else "")
-    manifest = load(depot, chosen)
+    whole = manifest = load(depot, chosen)
+    handed_out = any(file.path == TOKENS for file in whole.files)
+    if not tokens:
+        kept = tuple(file for file in whole.files if file.path != TOKENS)
+        manifest = msgspec.structs.replace(whole, files=kept)
     for path in _paths(manifest):
         if _UNSAFE.search(path):
             raise StorageError(f"backup {chosen} names an unsafe path: {path!r}")
@@ -60,8 +74,16 @@ def restore(
         ) from error
     has_keys = any(file.path == CREDENTIALS for file in manifest.files)
     return Restored(
-        name=chosen, manifest=manifest, credentials=target / CREDENTIALS if has_keys else None
+        name=chosen,
+        manifest=whole,
+        credentials=target / CREDENTIALS if has_keys else None,
+        waiting=_waiting(manifest),
+        tokens=handed_out and not tokens,
     )
+
+
+def _waiting(manifest: Manifest) -> tuple[str, ...]:
+    return tuple(session.id for session in manifest.sessions if session.busy)
 
 
 def _paths(manifest: Manifest) -> list[str]:
@@ -86,6 +108,9 @@ def _write(depot: Depot, target: Path, manifest: Manifest, progress: Callable[[s
     # From the inside out: a folder that may not be written gets its mode after what is in it.
     for folder in sorted(manifest.folders, key=lambda folder: folder.path, reverse=True):
         (target / folder.path).chmod(folder.mode)
+    resuming = Resuming(target / PRIVATE / "resuming")
+    for session in _waiting(manifest):
+        resuming.restored(SessionId(session))
     os.sync()
     for file in manifest.files:
         if file.path == FIRST:

@@ -26,6 +26,8 @@ PRIVATE = ".perdure"
 CREDENTIALS = f"{PRIVATE}/from-backup/credentials.age"
 """Where the owner's store of provider keys, which lies outside any workspace, is put. It stays encrypted;
 the identity that opens it is never copied."""
+TOKENS = f"{PRIVATE}/secrets.tokens.json"
+"""Digests of the tokens that were handed out. One that was revoked since must not come back to life."""
 LABELS = "labels.sqlite"
 """A database that may be written to meanwhile."""
 DERIVED = frozenset(("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from perdure.kernel.events import LimitKind
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Caps:
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
     """None: no cap."""
 
     cost_usd: float | None = None
@@ -32,11 +32,11 @@ class Caps:
         return ((kind, cap) for kind, cap in every if cap is not None)
 
     def __bool__(self) -> bool:
-        return any(True for _ in self)
+        found = (self.cost_usd, self.tokens, self.calls, self.turns, self.seconds)
+        return found != (None, None, None, None, None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BudgetCaps:
+class BudgetCaps(msgspec.Struct, frozen=True, kw_only=True):
     """All caps that hold for a session of one agent, beyond its turns' own."""
 
     session: Caps = Caps()

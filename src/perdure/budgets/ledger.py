@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -61,7 +62,7 @@ class Ledger:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder, self._clock = folder, clock
-        self._month = ""
+        self._month = self._path = ""
         self._offset = 0
         self._handle = -1
         self._entries: dict[str, Entry] = {}
@@ -89,7 +90,8 @@ class Ledger:
 
     def write(self, entry: Entry) -> None:
         """Raises StorageError."""
-        self._append(entry)
+        if self._append(entry):
+            return
         self._catch_up()
         if not self._holds(entry):
             # Swallowed by what another process tore off just before it, or the file is another now.
@@ -103,11 +105,12 @@ class Ledger:
     def _holds(self, entry: Entry) -> bool:
         return self._entries.get(entry.request) == entry
 
-    def _append(self, entry: Entry, *, apart: bool = False) -> None:
-        """`apart`: an empty line comes before it in any case."""
+    def _append(self, entry: Entry, *, apart: bool = False) -> bool:
+        """`apart`: an empty line comes before it in any case. Was it seen to follow what was known, with
+        nothing between? Then it need not be read back."""
         self._catch_up()
         line = _encode(entry) + b"\n"
-        if self._torn or apart:
+        if alone := self._torn or apart:
             line = b"\n" + line  # what a crash or a full disk tore off stands alone
         try:
             if self._handle < 0:
@@ -117,9 +120,17 @@ class Ledger:
             if os.write(self._handle, line) != len(line):
                 self.close()
                 raise StorageError(f"{self._path} could not be written whole: the disk is full?")
+            end = os.lseek(self._handle, 0, os.SEEK_CUR)
+            # By name: the file that is there, which the one that is open need not be.
+            same = os.path.samestat(os.stat(self._path), os.fstat(self._handle))  # noqa: PTH116
         except OSError as error:
             self.close()
             raise StorageError(f"{self._path} cannot be written: {error.strerror}") from error
+        if alone or not same or end != self._offset + len(line):
+            return False
+        self._offset = end
+        self._take(entry)
+        return True
 
     def open(self) -> int:
         """How many reservations of this month were never settled, as after a crash."""
@@ -131,15 +142,12 @@ class Ledger:
             os.close(self._handle)
             self._handle = -1
 
-    @property
-    def _path(self) -> Path:
-        return self._folder / f"{self._month}.jsonl"
-
     def _catch_up(self) -> None:
-        month = f"{self._clock.now():%Y-%m}"
+        _, month = _periods(self._clock.now().date())
         if month != self._month:
             self.close()
             self._month, self._offset, self._torn = month, 0, False
+            self._path = f"{self._folder}/{month}.jsonl"
             self._entries.clear()
             self._totals.clear()
         try:
@@ -151,7 +159,7 @@ class Ledger:
         if size <= self._offset:
             return
         try:
-            with self._path.open("rb") as file:
+            with open(self._path, "rb") as file:  # noqa: PTH123
                 file.seek(self._offset)
                 data = file.read(size - self._offset)
         except OSError as error:
@@ -169,7 +177,7 @@ class Ledger:
         for one, sign in ((before, -1), (entry, 1)):
             if one is None:
                 continue
-            day, month = f"{one.at:%Y-%m-%d}", f"{one.at:%Y-%m}"
+            day, month = _periods(one.at.date())
             keys = [(one.agent, day), (one.agent, month), ("", day), ("", month)]
             if one.unattended:
                 keys.append((f"{one.agent}!", day))
@@ -177,3 +185,8 @@ class Ledger:
                 keys += [(f"/{one.turn}", day), (f"/{one.turn}", month)]
             for key in keys:
                 self._totals[key].add(one.spent, sign)
+
+
+@lru_cache(maxsize=8)
+def _periods(day: date) -> tuple[str, str]:
+    return f"{day:%Y-%m-%d}", f"{day:%Y-%m}"

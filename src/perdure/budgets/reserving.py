@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -37,8 +36,7 @@ _WORDS: dict[LimitScope, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """What a model's tokens cost at most, in US dollars. None: nobody knows."""
 
     input: float | None
@@ -52,12 +50,13 @@ class Quote:
         return input * self.input + output * self.output
 
 
-@dataclass(frozen=True, slots=True)
-class _Cap:
+class _Cap(msgspec.Struct, frozen=True):
     scope: LimitScope
     kind: LimitKind
     allowed: float
     used: float
+    frees: datetime | None
+    """When it is counted anew; None: never."""
 
     @property
     def left(self) -> float:
@@ -70,6 +69,7 @@ class _Cap:
             allowed=self.allowed,
             scope=self.scope,
             reserved=round(reserved, 6),
+            again=_again(self.scope, self.frees, reserved),
         )
 
 
@@ -97,6 +97,8 @@ class SessionBudgets:
         self._rates: dict[RequestId, Quote] = {}
         self._later: dict[RequestId, tuple[str, Entry]] = {}
         """Calls for which nothing is reserved, by model."""
+        self._calls: dict[RequestId, int | None] = {}
+        """How many tool calls of a reply may run, and so count."""
         self._held: dict[RequestId, Spent] = {}
         """What is reserved and not settled yet, which the session does not know of: of several tools at
         once none may take what another holds."""
@@ -148,12 +150,32 @@ class SessionBudgets:
         self._book(state, request, now, held, open_=True)
         self._rates[request], self._held[request] = quote, held
         notices = () if aside else tuple(self._notices(found, now))
-        return Reservation(max_output=most, notices=notices)
+        calls = min((max(0, int(cap.left)) for cap in found if cap.kind == "calls"), default=None)
+        self._calls[request] = 0 if last else calls
+        return Reservation(max_output=most, calls=calls, notices=notices)
+
+    def paid(self, state: State, request: RequestId, usage: Usage, cost_usd: float | None) -> None:
+        """A tool has paid models by itself, for which no room was made: it counts from now on. Never
+        raises."""
+        entry = Entry(
+            at=self._clock.now(),
+            request=request,
+            agent=self._agent,
+            session=self._session,
+            spent=Spent(cost_usd=cost_usd or 0.0, tokens=usage.input + usage.output),
+            turn=state.turn.turn if state.turn is not None else "",
+            unattended=state.turn is not None and state.turn.unattended,
+            unpriced=cost_usd is None,
+        )
+        with contextlib.suppress(StorageError):  # what cannot be booked lets nothing more be asked
+            self._ledger.write(entry)
 
     async def settle(
         self, request: RequestId, usage: Usage, cost_usd: float | None, *, calls: int
     ) -> None:
         quote, _ = self._rates.pop(request, None), self._held.pop(request, None)
+        if (most := self._calls.pop(request, None)) is not None:
+            calls = min(calls, most)
         model, known = self._later.pop(request, ("", self._ledger.entry(request)))
         if cost_usd is None and model and (usage.input or usage.output):
             with contextlib.suppress(PerdureError):
@@ -232,6 +254,7 @@ class SessionBudgets:
     ) -> Iterator[_Cap]:
         """Every cap that is set, with what is used of it."""
         day, month = f"{now:%Y-%m-%d}", f"{now:%Y-%m}"
+        tomorrow, next_month = _next_day(now), _next_month(now)
         ledger, agent, turn = self._ledger, self._agent, state.turn
         own = int(turn is not None)  # how many turns of `used` are this one
         if caps.session:
@@ -241,19 +264,23 @@ class SessionBudgets:
                     used.cost_usd + held.cost_usd,
                     used.tokens + held.tokens,
                 )
-            yield from _caps("session", caps.session, used, own)
+            yield from _caps("session", caps.session, used, own, None)
         today = ledger.turn(turn.turn, day).turns if turn is not None else 0
         own = ledger.turn(turn.turn, month).turns if turn is not None else 0
         if caps.day:
-            yield from _caps("day", caps.day, ledger.total(agent, day), today)
+            yield from _caps("day", caps.day, ledger.total(agent, day), today, tomorrow)
         if caps.month:
-            yield from _caps("month", caps.month, ledger.total(agent, month), own)
+            used = ledger.total(agent, month)
+            yield from _caps("month", caps.month, used, own, next_month)
         if caps.workspace_day:
-            yield from _caps("workspace", caps.workspace_day, ledger.total("", day), today)
+            used = ledger.total("", day)
+            yield from _caps("workspace", caps.workspace_day, used, today, tomorrow)
         if caps.workspace_month:
-            yield from _caps("workspace", caps.workspace_month, ledger.total("", month), own)
+            used = ledger.total("", month)
+            yield from _caps("workspace", caps.workspace_month, used, own, next_month)
         if caps.unattended and turn is not None and turn.unattended:
-            yield from _caps("unattended", caps.unattended, ledger.unattended(agent, day), today)
+            used = ledger.unattended(agent, day)
+            yield from _caps("unattended", caps.unattended, used, today, tomorrow)
 
     def _affordable(
         self, caps: list[_Cap], quote: Quote, size: int, *, last: bool
@@ -285,10 +312,30 @@ class SessionBudgets:
                 )
 
 
-def _caps(scope: LimitScope, caps: Caps, used: Spent, own: int) -> Iterator[_Cap]:
+def _caps(
+    scope: LimitScope, caps: Caps, used: Spent, own: int, frees: datetime | None
+) -> Iterator[_Cap]:
     so_far = msgspec.structs.asdict(used)
     so_far["turns"] -= own
-    return (_Cap(scope, kind, allowed, so_far[kind]) for kind, allowed in caps)
+    return (_Cap(scope, kind, allowed, so_far[kind], frees) for kind, allowed in caps)
+
+
+def _again(scope: LimitScope, frees: datetime | None, reserved: float) -> str:
+    text = f"The next call could take {reserved:.6g}. " if reserved else ""
+    if frees is not None:
+        when = f"{frees:%Y-%m-%d %H:%M}"
+        return f"{text}There is room again from {when} UTC on, or when the cap is raised."
+    if scope == "session":
+        return f"{text}It does not free up: begin another session, or raise `budget.session`."
+    return text.rstrip()
+
+
+def _next_day(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _next_month(now: datetime) -> datetime:
+    return _next_day(now.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
 def _worst(kind: LimitKind, quote: Quote, input: int, output: int) -> float:
@@ -304,6 +351,6 @@ def _of_session(state: State, now: datetime) -> Spent:
         cost_usd=state.cost_usd,
         tokens=usage.input + usage.output,
         calls=state.calls_made,
-        turns=state.turns,
+        turns=state.turns - state.turns_refused,
         seconds=seconds,
     )

@@ -15,19 +15,22 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.kernel.labels import Label
+
 from .disk import write_whole
 
 TICK = 2_000_000_000
 """Nanoseconds; the coarsest clock of a file system in use is FAT's."""
-FORMAT = 1
+FORMAT = 2
 
 
 Seen = tuple[int, int, int, int]
 """A file's size, mtime and ctime in nanoseconds, and inode. The ctime cannot be set by anyone, so a change
 to the content changes these."""
 
-Known = tuple[Seen, str]
-"""A status, and the name of the content; empty when it is a secret."""
+Known = tuple[Seen, str, Label | None]
+"""A status; the name of the content, empty when it is a secret; what the file says of its own label, which
+cannot change without the status."""
 
 
 def seen(status: os.stat_result) -> Seen:

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from .records import Change, LeftOut, Why
 from .tree import Entry, File, Folder, Left, Link, Load, shown
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     action: Literal["add", "change", "remove", "mode"]
     path: str
     """As in trees, see `tree.to_text`."""

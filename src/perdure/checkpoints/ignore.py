@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 FILES = (".gitignore", ".perdureignore")
 """Read in each folder, in this order."""
@@ -54,8 +55,7 @@ _CLASSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(msgspec.Struct, frozen=True):
     regex: re.Pattern[str]
     negated: bool
     folders: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -48,8 +47,7 @@ WHY: dict[Why, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of one checkpoint, except `keep`."""
 
     files: int = 100_000
@@ -97,6 +95,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Things left out, without those that are ignored."""
     left_out: tuple[LeftOut, ...] = ()
     """The first of these."""
+    labels: str = ""
+    """Name of the object that has the labels of its files; empty: nobody kept them."""
     ms: int = 0
 
 

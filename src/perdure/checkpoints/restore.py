@@ -15,14 +15,13 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .cache import Seen, seen
 from .compare import Difference, Step
 from .disk import CHUNK, sync
 from .objects import Objects, write_all
-from .records import Change
 from .scan import DRAFTS
 from .tree import File, Folder, Link, to_name
 
@@ -39,9 +38,9 @@ def clean(root: Path) -> None:
 
 def apply(
     root: Path, objects: Objects, difference: Difference, known: dict[str, Seen]
-) -> tuple[Change, ...]:
-    """Do the steps; what could not be done is added to `difference.kept`. `known`: how the files were
-    when they were checkpointed. Raises StorageError and OSError before anything was changed."""
+) -> Sequence[Step]:
+    """Do the steps. What was done; what could not be is added to `difference.kept`. `known`: how the files
+    were when they were checkpointed. Raises StorageError and OSError before anything was changed."""
     if not difference.steps:
         return ()
     drafts = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=root))
@@ -86,8 +85,8 @@ class _Doing:
         self._made: list[Step] = []
         """Folders that still need their mode."""
 
-    def all(self, difference: Difference) -> tuple[Change, ...]:
-        done: list[Change] = []
+    def all(self, difference: Difference) -> Sequence[Step]:
+        done: list[Step] = []
         touched: dict[Path, None] = {}
         for step in difference.steps:
             try:
@@ -98,7 +97,7 @@ class _Doing:
                 gone = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY)
                 difference.keep(step.path, "changed" if gone else "refused")
             else:
-                done.append(step.change())
+                done.append(step)
                 touched[(self._root / to_name(step.path)).parent] = None
         for step in reversed(self._made):
             assert isinstance(step.then, Folder)
@@ -106,7 +105,7 @@ class _Doing:
                 _chmod_folder(parent, name, step.then.mode)
         with contextlib.suppress(OSError):
             sync(folder for folder in touched if folder.is_dir())
-        return tuple(done)
+        return done
 
     def _one(self, step: Step) -> None:
         with self._parent(step.path) as (parent, name):

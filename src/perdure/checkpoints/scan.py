@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from perdure import credentials
+from perdure.kernel.labels import Label
 
 from . import ignore
 from .cache import Known, Seen, StatCache, seen
@@ -30,6 +31,8 @@ DEEPEST = 100
 NOTED = 50
 """Left-out things that a checkpoint names; the trees have them all."""
 TRIES = 2
+UNSETTLED: Seen = (0, 0, 0, 0)
+"""Of a file that was being written while it was read."""
 
 
 class Sink(Protocol):
@@ -51,6 +54,8 @@ class Found:
     trees: dict[str, bytes] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     """Files and links by path, as they were when they were taken."""
+    labels: dict[str, Label] = field(default_factory=dict)
+    """What files say of themselves, by path."""
     files: int = 0
     bytes: int = 0
     skipped: int = 0
@@ -71,13 +76,14 @@ class Scan:
         late: Callable[[], bool],
         stop: Callable[[], None],
         wanted: tuple[str, Load] | None = None,
+        own: Callable[[int], Label | None] = lambda handle: None,
     ) -> None:
         """`room`: bytes that may be added to the store. `late`: whether the time is up. `stop` is called
         often, and may raise. `wanted`: the tree of an earlier checkpoint; what it has is taken even
-        where it is ignored now."""
+        where it is ignored now. `own`: what an open file says of its label."""
         self._root, self._cache, self._sink, self._limits = root, cache, sink, limits
         self._room, self._late, self._stop = room, late, stop
-        self._wanted = wanted
+        self._wanted, self._own = wanted, own
         self._entries = 0
         self._device = 0
         self.found = Found()
@@ -203,14 +209,14 @@ class Scan:
         now = seen(status)
         size = now[0]
         if known is not None and known[0] == now:
-            content = known[1]
+            content, own = known[1], known[2]
             if not content:
                 noted[text] = known
                 return "secret"
         elif credentials.by_name(name):
             return "secret"
         else:
-            content = ""
+            content, own = "", None
         found = self.found
         if size > self._limits.file_bytes:
             return "large"
@@ -225,19 +231,21 @@ class Scan:
                 return "full"
             taken = self._take(parent, name)
             if taken is None:
-                noted[text] = (now, "")
+                noted[text] = (now, "", None)
                 return "secret"
-            content, size, now = taken
+            content, size, now, own = taken
         if self._cache.settled(now):
-            noted[text] = (now, content)
+            noted[text] = (now, content, own)
         found.seen[path + name] = now
+        if own is not None:
+            found.labels[path + name] = own
         found.files += 1
         found.bytes += size
         self._entries += 1
         return File(text, status.st_mode & 0o7777, size, content)
 
-    def _take(self, parent: int, name: str) -> tuple[str, int, Seen] | None:
-        """Name of the content, its size, and the file as it was then. None: it is a secret."""
+    def _take(self, parent: int, name: str) -> tuple[str, int, Seen, Label | None] | None:
+        """Name of the content, its size, the file as it was then, and its own label. None: it is a secret."""
         handle = _open(name, _FILE, parent)
         try:
             for left in range(TRIES, 0, -1):
@@ -248,14 +256,17 @@ class Scan:
                     return None
                 os.lseek(handle, 0, os.SEEK_SET)
                 content, size = self._sink.put_file(handle, before.st_size, self._stop)
+                own = self._own(
+                    handle
+                )  # after the content: a label is written before what it is for
                 now = seen(before)
                 if seen(os.fstat(handle)) == now:
-                    return content, size, now
+                    return content, size, now, own
                 if left == 1:
                     break  # it is being written all the time: what was read is what there is
         finally:
             os.close(handle)
-        return content, size, (size, 0, 0, 0)
+        return content, size, UNSETTLED, own
 
     def _leave(self, path: str, why: Why) -> None:
         found = self.found

@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,12 +20,14 @@ import msgspec
 
 from perdure.kernel.errors import Conflict, InvalidInput, NotFound
 from perdure.kernel.events import SessionId, TurnId
+from perdure.kernel.labels import UNKNOWN, Label
 from perdure.kernel.ports import Clock, Ids
 
 from . import restore
 from .cache import StatCache
 from .compare import Difference, compare
 from .disk import Clone, locked, reflink, storage_error
+from .keeping import Coming, Labels, kept, read, write
 from .manifests import Manifests
 from .objects import Batch, Measure, Objects, damaged
 from .records import Changes, Checkpoint, Limits, Restored
@@ -38,15 +39,21 @@ PRUNE = 10
 """So many checkpoints more than wanted are let go of together, because looking for what is not needed any
 more reads the records of all of them."""
 _NO_TURN = TurnId("")
+_NO_LABELS: Mapping[str, Label] = {}
 
 
 def _go_on() -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+def _real(workdir: Path) -> Path:
+    return Path(os.path.realpath(workdir))
+
+
+class _Taken(msgspec.Struct, frozen=True):
     checkpoint: Checkpoint
     found: Found
+    labels: Mapping[str, Label]
+    """Of the files, by path as in trees."""
 
 
 class Checkpoints:
@@ -62,8 +69,11 @@ class Checkpoints:
         limits: Callable[[], Limits] = Limits,
         *,
         clone: Clone = reflink,
+        labels: Labels | None = None,
     ) -> None:
+        """`labels`: of the files, kept with them. None: nobody cares."""
         self._root = root
+        self._labels = labels
         self._clock, self._ids = clock, ids
         self._limits = limits
         """Asked at each checkpoint, so that what the owner changes takes effect."""
@@ -108,8 +118,13 @@ class Checkpoints:
         batch = self._objects.batch()
         try:
             cache = self._cache(workdir, keep=True)
+            noted = self._labels.noted(_real(workdir)) if self._labels else ()
             wanted = restores.tree if restores else None
             found = self._scan(workdir, cache, batch, began, stop, wanted)
+            labels, name = _NO_LABELS, ""
+            if self._labels is not None:
+                labels = kept(self._labels, _real(workdir), found, noted)
+                name = batch.put(write(labels))
             batch.settle()
             cache.save()
         finally:
@@ -129,10 +144,11 @@ class Checkpoints:
             new_bytes=batch.new_bytes,
             skipped=found.skipped,
             left_out=tuple(found.left_out),
+            labels=name,
             ms=round((self._clock.monotonic() - began) * 1000),
         )
         self._manifests.write(checkpoint)
-        return _Taken(checkpoint, found)
+        return _Taken(checkpoint, found, labels)
 
     def _scan(
         self,
@@ -156,6 +172,7 @@ class Checkpoints:
             late=lambda: clock.monotonic() - began > limits.seconds,
             stop=stop,
             wanted=(wanted, self._load) if wanted else None,
+            **({"own": self._labels.own} if self._labels is not None else {}),
         ).run()
 
     # Looking --------------------------------------------------------------------------------------
@@ -186,24 +203,30 @@ class Checkpoints:
 
     # Going back -----------------------------------------------------------------------------------
 
-    def restore(self, session: SessionId, checkpoint: str, *, seq: int) -> Restored:
-        """Put the folder back, after a checkpoint of how it is now. `seq`: the session's last record.
-        Raises NotFound; whatever it raises, it has changed nothing."""
+    def restore(
+        self, session: SessionId, checkpoint: str, *, seq: int, unlabelled: Label = UNKNOWN
+    ) -> Restored:
+        """Put the folder back, after a checkpoint of how it is now; each file that comes back has the label
+        it had. `seq`: the session's last record. `unlabelled`: the label of all that comes back from a
+        checkpoint that kept none. Raises NotFound; whatever it raises, it has changed no file."""
         with self._working(changing=True):
             wanted = self.get(session, checkpoint)
             workdir = self._folder_of(wanted)
             restore.clean(workdir)
             before = self._take(session, workdir, "rewind", seq, restores=wanted)
             difference = self._compare(before.found, wanted)
+            back = Coming(self._labels, _real(workdir), self._kept(wanted), unlabelled)
+            back.before(difference.steps)
             try:
                 done = restore.apply(workdir, self._objects, difference, before.found.seen)
             except OSError as error:
                 raise storage_error("restore the checkpoint", error) from error
+            back.after(difference, done, before.labels, before.found)
         return Restored(
             checkpoint=wanted.id,
             undo=before.checkpoint.id,
             workdir=shown(wanted.workdir),
-            changes=done,
+            changes=tuple(step.change() for step in done),
             kept=tuple(difference.kept),
         )
 
@@ -286,6 +309,15 @@ class Checkpoints:
             return decode(self._objects.read(tree))
         except msgspec.DecodeError:
             raise damaged(tree) from None
+
+    def _kept(self, checkpoint: Checkpoint) -> Mapping[str, Label] | None:
+        """Labels by path as in trees; None: there are none."""
+        if not checkpoint.labels:
+            return None
+        try:
+            return read(self._objects.read(checkpoint.labels))
+        except msgspec.DecodeError:
+            raise damaged(checkpoint.labels) from None
 
     @staticmethod
     def _folder_of(checkpoint: Checkpoint) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from .cache import forget
 from .manifests import Manifests
@@ -12,8 +13,7 @@ from .objects import Objects
 from .tree import File, Folder, Load
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     objects: int
     """How many were removed."""
     bytes: int
@@ -24,6 +24,7 @@ def collect(manifests: Manifests, objects: Objects, caches: Path, load: Load) ->
     needed: set[str] = set()
     for checkpoint in manifests.every():
         _mark(checkpoint.tree, needed, load)
+        needed.add(checkpoint.labels)
     objects.sweep()
     unneeded = {name for name in objects.names() if name not in needed}
     if unneeded:

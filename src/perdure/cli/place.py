@@ -110,14 +110,35 @@ def _check_author(workspace: Workspace) -> None:
 
     for path in (workspace.file, workspace.private):
         label = read(str(path))
-        if label is not None and label.tainted:
+        book = workspace.root if label is not None and label.tainted else None
+        if book is None and path == workspace.file:
+            book = _noted(path)
+        if book is not None:
             raise Refused(
                 "was written with what others said at hand; opening this workspace would run the hooks "
                 "and tools in it",
                 file=str(path),
                 hint=f"If you trust it, name it: --workspace {workspace.root}; for good: "
-                f"perdure --workspace {workspace.root} label clear {path}",
+                f"perdure --workspace {book} label clear {path}",
             )
+
+
+def _noted(file: Path) -> Path | None:
+    """The home workspace, whose agents work wherever there is no other, if its book says that a command of
+    theirs wrote this: of a file that does not say so itself, as where files keep no attributes."""
+    from perdure.agents import home_folder
+
+    private = Path(os.path.realpath(home_folder(os.environ) / ".perdure"))
+    path = Path(os.path.realpath(file))
+    if path.parent == private.parent or not (private / "labels.sqlite").exists():
+        return None
+    from perdure.runtime.labelling import file_labels
+
+    labels = file_labels(private)
+    try:
+        return private.parent if labels.of(path).tainted else None
+    finally:
+        labels.close()
 
 
 def _place(workspace: Workspace) -> Place:

@@ -8,12 +8,12 @@ never parted from its result, and the log keeps everything (D10).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from perdure.kernel.errors import ModelError
+from perdure.kernel.errors import RETRYABLE, ModelError
 from perdure.kernel.events import (
     AnyDelta,
     CompactionFailed,
@@ -61,6 +61,8 @@ PARTS = 8
 """A conversation too long for the window is summarized in about this many pieces."""
 PAYS = 0.1
 """Compaction is worth a model call when it takes away this share of the window."""
+PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds before a model call that failed in passing is made a second time; a longer wait is not worth it."""
 KEEP_SHARE = 0.3
 """In small windows the end that is kept is at most this share."""
 
@@ -109,7 +111,7 @@ def _may_begin(items: Sequence[Item], n: int) -> bool:
 
 
 class Compaction:
-    """One attempt."""
+    """One of the whole conversation."""
 
     def __init__(
         self,
@@ -117,10 +119,11 @@ class Compaction:
         budget: ContextBudget,
         prefix: Prefix,
         images: ImageSource | None,
-        max_output: int | None = None,
+        max_output: int | None,
+        pause: Callable[[float], Awaitable[None]],
     ) -> None:
         """`max_output`: tokens reserved for all answers together."""
-        self._left = max_output
+        self._left, self._pause = max_output, pause
         self._f, self._budget, self._prefix, self._images = f, budget, prefix, images
         self._usage, self._cost, self._name = Usage(), 0.0, ""
         self._priced = True
@@ -191,7 +194,7 @@ class Compaction:
             if self._left <= 0:
                 raise _Unusable("the budget has no room for the rest of it")
             prompt = dataclasses.replace(prompt, max_output=self._left)
-        reply = await model.call(prompt, request, _unheard)
+        reply = await self._call(model, request, prompt)
         self._count(reply)
         summary = "".join(p.text for p in reply.parts if isinstance(p, Text)).strip()
         if not summary:
@@ -199,6 +202,17 @@ class Compaction:
         if reply.stop in ("length", "refusal"):
             raise _Unusable("it was cut off" if reply.stop == "length" else "the model refused")
         return summary
+
+    async def _call(self, model: Model, request: RequestId, prompt: Prompt) -> Reply:
+        """Once more, where it failed in passing: without a summary a turn may have to end."""
+        try:
+            return await model.call(prompt, request, _unheard)
+        except ModelError as error:
+            wait = max(PAUSE, error.retry_after or 0.0)
+            if error.kind not in RETRYABLE or error.partial or wait > LONGEST_PAUSE:
+                raise
+        await self._pause(wait)
+        return await model.call(prompt, request, _unheard)
 
     def _count(self, reply: Reply) -> None:
         self._name = reply.model

@@ -12,7 +12,7 @@ into a fresh one gives an equal one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -47,6 +47,7 @@ from perdure.kernel.labels import OWNER, SELF, Label
 from perdure.kernel.prompt import AssistantItem, CallResult, Item, ResultsItem, UserItem
 
 from .budget import BYTES_PER_TOKEN, ContextBudget, weigh, weigh_parts, weigh_text
+from .items import Items
 from .words import cleared, fit, from_runtime, said, summary_text
 
 CLEARABLE = 400
@@ -60,7 +61,7 @@ Keep = Callable[[bytes, str], ArtifactId | None]
 
 
 class Folded(msgspec.Struct, kw_only=True, omit_defaults=True):
-    items: list[Item] = []
+    items: Items = msgspec.field(default_factory=Items)
     revision: int = 0
     weight: int = 0
     """Bytes of all items."""
@@ -130,23 +131,26 @@ def _complete(f: Folded, seq: int, missing: str, budget: ContextBudget) -> None:
     """Close the open calls; `missing` is what the model reads where there is no result."""
     if not f.open:
         return
-    absent = ToolResult(status="skipped", parts=(Text(text=missing),), label=SELF)
-    results = tuple(
-        f.results.get(c.id) or CallResult(call=c.id, tool=c.name, seq=seq, result=absent)
-        for c in f.open
-    )
+    results = tuple([f.results.get(c.id) or _absent(c, seq, missing) for c in f.open])
     f.open, f.results = (), {}
     _add(f, ResultsItem(seq=seq, results=_together(results, budget)))
+    if not f.held:
+        return
     held, f.held = f.held, []
     for item in held:
         # Sequence numbers of items never fall, so that a compaction can cut at one.
         _add(f, UserItem(seq=seq, parts=item.parts, kind=item.kind, label=item.label))
 
 
+def _absent(call: ToolCall, seq: int, missing: str) -> CallResult:
+    result = ToolResult(status="skipped", parts=(Text(text=missing),), label=SELF)
+    return CallResult(call=call.id, tool=call.name, seq=seq, result=result)
+
+
 def _together(results: tuple[CallResult, ...], budget: ContextBudget) -> tuple[CallResult, ...]:
     """Results that came at once share a part of the window, however many they are."""
     room = int(budget.window * TOGETHER * BYTES_PER_TOKEN)
-    if sum(weigh_parts(r.result.parts) for r in results) <= room:
+    if sum([weigh_parts(r.result.parts) for r in results]) <= room:
         return results
     each = max(CLEARABLE, room // len(results))
     return tuple(
@@ -222,7 +226,7 @@ def _notice_added(f: Folded, e: NoticeAdded, seq: int, budget: ContextBudget) ->
 
 
 def _tool_finished(f: Folded, e: ToolFinished, seq: int, budget: ContextBudget) -> None:
-    if e.call in f.results or all(c.id != e.call for c in f.open):
+    if e.call in f.results or e.call not in [c.id for c in f.open]:
         return
     result = fit(e.result, int(budget.max_result_tokens * BYTES_PER_TOKEN), seq)
     f.results[e.call] = CallResult(call=e.call, tool=e.tool, seq=seq, result=result)
@@ -267,7 +271,7 @@ def _clear(r: CallResult, keep: Keep) -> CallResult:
 
 
 def replace(f: Folded, items: list[Item]) -> None:
-    f.items, f.revision = items, f.revision + 1
+    f.items, f.revision = Items(items), f.revision + 1
     f.weight = sum(map(weigh, items))
 
 
@@ -283,7 +287,7 @@ def split(f: Folded, through: int) -> int:
     return n
 
 
-def owners(items: list[Item]) -> list[UserItem]:
+def owners(items: Iterable[Item]) -> list[UserItem]:
     return [i for i in items if isinstance(i, UserItem) and i.kind == "message"]
 
 

@@ -8,13 +8,13 @@ it: a change of a memory file alone does not rebuild it (C1).
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import platform
 import shlex
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, tzinfo
 from hashlib import sha256
 from pathlib import Path
@@ -33,8 +33,7 @@ FROZEN = "memory:"
 """Begins the names of sources that are read at a rebuild and do not cause one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrefixParts:
+class PrefixParts(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     tools: tuple[ToolSchema, ...]
     stable: tuple[str, ...]
@@ -109,9 +108,9 @@ class AgentPrefix:
         self._labels = labels
 
     def stamp(self, workdir: str) -> object:
-        place = Path(workdir)
-        foreign = tuple(str(path) for path in project_files(place) if self._tainted(path))
-        return (self._agent().stamp(), project_stamp(place), foreign, tuple(self._tools()))
+        files = project_files(workdir)
+        foreign = tuple(path for path in files if self._tainted(Path(path)))
+        return (self._agent().stamp(), project_stamp(files), foreign, tuple(self._tools()))
 
     def build(self, workdir: str, session: SessionId) -> PrefixParts:
         now = self._clock.now().astimezone(self._zone)
@@ -214,10 +213,12 @@ def _quoted(tag: str, name: str, text: str, intro: str) -> str:
     return f'{head}<{tag} file="{name}">\n{inner}\n</{tag}>' if inner else ""
 
 
+@functools.cache
 def _system() -> str:
     return f"{platform.system()} {platform.release()} {platform.machine()}"
 
 
+@functools.cache
 def _user() -> str:
     try:
         return getpass.getuser()

@@ -6,47 +6,52 @@ repository's root; nearer files come later and so have the last word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
 from hashlib import sha256
 from pathlib import Path
+
+import msgspec
 
 NAME = "AGENTS.md"
 MAX_BYTES = 32_768
 """For all of them together; the nearest files come first in the right to room."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProjectNote:
+class ProjectNote(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     digest: str
     text: str
 
 
-def project_files(workdir: Path) -> list[Path]:
-    """Outermost first. Empty when there are none."""
-    folders = [workdir]
-    for folder in (workdir, *workdir.parents):
-        if (folder / ".git").exists():
-            folders = [p for p in (*reversed(workdir.parents), workdir) if p.is_relative_to(folder)]
-            break
-    return [path for f in folders if (path := f / NAME).is_file()]
+def project_files(workdir: str) -> list[str]:
+    """Outermost first. Empty when there are none. As text: looked for at the start of every turn."""
+    folders = [workdir.rstrip("/") or "/"]
+    while (above := os.path.dirname(folders[-1])) != folders[-1]:  # noqa: PTH120
+        folders.append(above)
+    repository = (n for n, f in enumerate(folders) if os.path.exists(_within(f, ".git")))  # noqa: PTH110
+    folders = folders[: next(repository, 0) + 1]
+    return [path for f in reversed(folders) if os.path.isfile(path := _within(f, NAME))]  # noqa: PTH113
 
 
-def project_stamp(workdir: Path) -> tuple[tuple[str, int, int], ...]:
-    """Changes when a note does."""
+def _within(folder: str, name: str) -> str:
+    return f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
+
+
+def project_stamp(files: list[str]) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a note does. `files`: as found."""
     stamps = []
-    for path in project_files(workdir):
+    for path in files:
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116
         except OSError:
             continue
-        stamps.append((str(path), stat.st_mtime_ns, stat.st_size))
+        stamps.append((path, stat.st_mtime_ns, stat.st_size))
     return tuple(stamps)
 
 
 def project_notes(workdir: Path) -> list[ProjectNote]:
     notes, room = [], MAX_BYTES
-    for path in reversed(project_files(workdir)):
+    for path in map(Path, reversed(project_files(str(workdir)))):
         try:
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)

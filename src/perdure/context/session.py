@@ -6,13 +6,13 @@ list. Only clearing, compaction, dump and load look at all items.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Protocol
 
 import msgspec
 
+from perdure import __version__
 from perdure.kernel.errors import NotFound, PerdureError, StorageError
 from perdure.kernel.events import (
     AnyEvent,
@@ -24,11 +24,12 @@ from perdure.kernel.events import (
     ResultsCleared,
 )
 from perdure.kernel.ports import Clock, Model
-from perdure.kernel.prompt import ImageSource, Prefix, Prompt, ResultsItem
+from perdure.kernel.prompt import ImageSource, Item, Prefix, Prompt, ResultsItem
 from perdure.kernel.state import State
 
 from .budget import BYTES_PER_TOKEN, ContextBudget, weigh_parts, weigh_prefix
 from .fold import Folded, clearable, fold
+from .items import Items
 from .prefix import PrefixSource, sealed
 from .words import from_runtime
 
@@ -39,9 +40,23 @@ REGROWTH = 0.05
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
+_FORM = f"{__version__} 1"
+"""Of a dump. Items are not read before they are asked for, so a dump by another version is not tried.
+Raise the number with every change of `Folded` or of an item's fields."""
+
 _encode = msgspec.json.Encoder().encode
 _folded = msgspec.json.Decoder(Folded)
 _prefix = msgspec.json.Decoder(Prefix)
+
+
+class _Dump(msgspec.Struct, frozen=True, kw_only=True):
+    form: str
+    count: int
+    others: msgspec.Raw
+    """What was folded besides the items."""
+
+
+_dump = msgspec.json.Decoder(_Dump)
 
 
 class Artifacts(Protocol):
@@ -91,22 +106,32 @@ class SessionContext:
     def feed(self, record: Record) -> None:
         fold(self._folded, record, self.budget, self._keep)
 
-    def dump(self) -> bytes:
-        """All that was folded so far, for a snapshot."""
-        return _encode(self._folded)
+    def dump(self) -> tuple[bytes, bytes]:
+        """All that was folded so far, for a snapshot: JSON, and a line of JSON for each item."""
+        items, count = self._folded.items.dump()
+        others = {n: v for n, v in msgspec.structs.asdict(self._folded).items() if n != "items"}
+        head = _Dump(form=_FORM, count=count, others=msgspec.Raw(_encode(others)))
+        return _encode(head), items
 
-    def load(self, data: bytes) -> None:
-        """Take up a dump in place of the records it was folded from; feeding goes on after them.
+    def load(self, data: bytes, items: bytes | memoryview) -> None:
+        """Take up a dump in place of the records it was folded from; feeding goes on after them. The
+        items are not read before somebody looks at them: they must be what `dump` gave.
         Raises msgspec.DecodeError when it is not a dump: fold from the log instead."""
-        # A hundred thousand objects that all stay: collecting in between would only double the time.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            self._folded = _folded.decode(data)
-        finally:
-            if collecting:
-                gc.enable()
-        self._built = None
+        head = _dump.decode(data)
+        if head.form != _FORM:
+            raise msgspec.DecodeError("the dump is of another version")
+        folded = _folded.decode(head.others)
+        folded.items = Items(kept=items, count=head.count)
+        self._folded, self._built = folded, None
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """What `prompt` hands out, the same object until `revision` is raised."""
+        return self._folded.items
+
+    @property
+    def revision(self) -> int:
+        return self._folded.revision
 
     @property
     def seq(self) -> int:
@@ -265,7 +290,12 @@ class SessionContext:
 
         forced = state.compaction_due or (state.turn is not None and state.turn.overflowed)
         return await Compaction(
-            self._folded, self.budget, self._prefix_or_empty(), self._images, max_output
+            self._folded,
+            self.budget,
+            self._prefix_or_empty(),
+            self._images,
+            max_output,
+            self._clock.sleep,
         ).run(model, request, forced=forced, focus=state.compaction_focus)
 
     def _prefix_or_empty(self) -> Prefix:

@@ -34,7 +34,10 @@ def excerpt(text: str, size: int, rest: str) -> str:
 
 def fit(result: ToolResult, size: int, seq: int) -> ToolResult:
     """A result that enters the context: at most about `size` characters of text."""
-    total = sum(len(p.text) for p in result.parts if isinstance(p, Text))
+    total = 0
+    for part in result.parts:
+        if isinstance(part, Text):
+            total += len(part.text)
     if total <= size:
         return result
     where = whole(result.artifact, seq)

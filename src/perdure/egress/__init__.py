@@ -13,6 +13,7 @@ from .errors import Refused, Unreachable
 from .injecting import SecretSource
 from .message import Caller, Incoming, Outgoing, Request
 from .record import EgressLog, Entry
+from .refusals import Refusals
 from .resolve import Resolver, SystemResolver, Table
 from .rules import Rule, Rules, Ruling, parse_private, parse_rule
 from .scanning import Leak, LeakScanner
@@ -27,6 +28,7 @@ __all__ = [
     "Leak",
     "LeakScanner",
     "Outgoing",
+    "Refusals",
     "Refused",
     "Request",
     "Resolver",

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from perdure.methods import METHODS
+
 from .address import Address, join, parse, web_port
 from .errors import Refused, Unreachable
 from .headers import check_query, checked
@@ -22,8 +26,8 @@ from .message import REDIRECTS, Caller, Incoming, Request
 from .networks import IP
 from .record import OPENED, EgressLog, Entry, new_request, query_names
 from .redirects import HARMLESS, REDIRECTED, carried
-from .resolve import Resolver, SystemResolver, addresses
-from .rules import METHODS, Rules, Ruling
+from .resolve import Resolver, SystemResolver, addresses, never
+from .rules import Rules, Ruling
 from .scanning import LeakScanner, check_outgoing, clean_answer
 
 if TYPE_CHECKING:
@@ -91,6 +95,17 @@ class Egress:
         address = parse(url)
         return self._rules().judge(method, address, tool=tool, agent=agent)
 
+    def foresee(self, method: str, url: str, caller: Caller) -> None:
+        """Raises Refused for a request that will be refused whatever its owner answers, PerdureError when
+        the rules cannot be read. Looks nothing up."""
+        try:
+            address, rules = parse(url), self._rules()
+            ruling = rules.judge(method, address, tool=caller.tool, agent=caller.agent)
+            self._not_forbidden(rules, ruling, method, address)
+            never(address, rules.is_private(address))
+        except Refused as error:
+            raise self._cleaned(error) from None
+
     async def request(self, outgoing: Request, caller: Caller) -> Incoming:
         """Send it and bring its answer back. Raises Refused or Unreachable, and on cancellation closes
         the connection. What it raises never holds a secret."""
@@ -106,10 +121,13 @@ class Egress:
         except TimeoutError:
             raise Unreachable(f"There was no whole answer within {outgoing.seconds:g} s.") from None
         except (Refused, Unreachable) as error:
-            # Some quote the answer, and an answer may quote what it was sent.
-            error.message, error.hint = self._safe(error.message), self._safe(error.hint)
-            error.args = (error.message,)
-            raise
+            raise self._cleaned(error) from None
+
+    def _cleaned(self, error: Refused | Unreachable) -> Refused | Unreachable:
+        """Some quote the answer, and an answer may quote what it was sent."""
+        error.message, error.hint = self._safe(error.message), self._safe(error.hint)
+        error.args = (error.message,)
+        return error
 
     async def look_up(self, address: Address) -> tuple[IP, ...]:
         """Where a connection may go to. Raises Refused, Unreachable."""
@@ -243,10 +261,21 @@ class Egress:
         redirected: bool,
     ) -> Ruling:
         ruling = rules.judge(hop.method, address, tool=caller.tool, agent=caller.agent)
-        where = f"{hop.method} {address.without_query}"
-        hint = (
-            f'To allow it, in perdure.yaml: egress: {{allow: ["{hop.method} {address.authority}"]}}'
-        )
+        hint = self._not_forbidden(rules, ruling, hop.method, address)
+        if ruling.effect == "ask":
+            # Where a harmless request is sent on to, its first receiver has chosen: nobody learns
+            # anything there that the first one did not know.
+            onward = redirected and hop.method in HARMLESS and not body
+            passed = onward or (not redirected and _judged(address, caller.judged))
+            if not passed:
+                where = f"{hop.method} {address.without_query}"
+                raise Refused(f"Not sent: nobody has allowed {where}.", stage="policy", hint=hint)
+        return ruling
+
+    def _not_forbidden(self, rules: Rules, ruling: Ruling, method: str, address: Address) -> str:
+        """How the owner can allow what is not allowed yet. Raises Refused for what no approval lets out."""
+        where = f"{method} {address.without_query}"
+        hint = f'To allow it, in perdure.yaml: egress: {{allow: ["{method} {address.authority}"]}}'
         if ruling.effect == "deny":
             by = "by default" if ruling.rule == "default" else f"by the rule {ruling.rule!r}"
             raise Refused(
@@ -264,14 +293,7 @@ class Egress:
                 stage="policy",
                 hint=hint,
             )
-        if ruling.effect == "ask":
-            # Where a harmless request is sent on to, its first receiver has chosen: nobody learns
-            # anything there that the first one did not know.
-            onward = redirected and hop.method in HARMLESS and not body
-            passed = onward or (not redirected and _judged(address, caller.judged))
-            if not passed:
-                raise Refused(f"Not sent: nobody has allowed {where}.", stage="policy", hint=hint)
-        return ruling
+        return hint
 
     async def _answered(
         self, hop: _Hop, answer: Answer, chain: list[str], caller: Caller
@@ -367,8 +389,7 @@ class Egress:
         return self._connections[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """Egress for one session, and for one call of it: who asks is not for the asking to say."""
 
     egress: Egress
@@ -377,6 +398,10 @@ class Door:
     def by(self, tool: str, judged: Sequence[str] = ()) -> Door:
         """For one call. `judged`: addresses and hosts among its arguments, which the gate has seen."""
         return Door(self.egress, replace(self.caller, tool=tool, judged=tuple(judged)))
+
+    def foresee(self, method: str, url: str) -> None:
+        """See `Egress.foresee`."""
+        self.egress.foresee(method, url, self.caller)
 
     async def request(self, outgoing: Request) -> Incoming:
         return await self.egress.request(outgoing, self.caller)

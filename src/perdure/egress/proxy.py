@@ -19,6 +19,7 @@ from perdure.kernel.labels import UNKNOWN, Label
 
 from .authority import Authority
 from .egress import Egress
+from .errors import Refused
 from .message import Caller
 from .session_proxy import CONNECTIONS, TOOL, SessionProxy
 
@@ -41,11 +42,13 @@ class Proxies:
         *,
         heard: Callable[[str, str], None] = lambda session, host: None,
         label: Callable[[str], Label] = lambda session: UNKNOWN,
+        refused: Callable[[str, Refused], None] = lambda session, error: None,
     ) -> None:
         """`folder`: for the sockets, a subfolder for each session. `loop`: where requests are served.
         `heard(session, host)`: its commands are about to get something from there; blocking. What it
-        raises, a PerdureError, is what they get instead. `label(session)`: of what its context holds."""
-        self._label = label
+        raises, a PerdureError, is what they get instead. `label(session)`: of what its context holds.
+        `refused(session, error)`: its commands were refused something."""
+        self._label, self._refused = label, refused
         self._egress, self._folder, self._loop, self._heard = egress, folder, loop, heard
         self.authority = authority
         self._open: dict[str, SessionProxy] = {}
@@ -78,7 +81,9 @@ class Proxies:
             note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             note.write_text(json.dumps({"session": session, "agent": agent}))
             caller = Caller(session=session, agent=agent, tool=TOOL)
-            proxy = SessionProxy(self._egress, self.authority, caller, self._heard, self._label)
+            proxy = SessionProxy(
+                self._egress, self.authority, caller, self._heard, self._label, self._refused
+            )
             self._open[session] = proxy
             quiet = [name for name, kept in self._open.items() if not kept.busy][:-1]
             dropped = [self._open.pop(name) for name in quiet[: len(self._open) - SOCKETS]]

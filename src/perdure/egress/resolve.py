@@ -54,8 +54,7 @@ async def addresses(address: Address, resolver: Resolver, *, private: bool) -> t
     if address.ip is not None:
         found: tuple[IP, ...] = (address.ip,)
     else:
-        if why := refused_unasked(address, private):
-            raise _refused(address, why)
+        never(address, private)
         try:
             async with asyncio.timeout(SECONDS):
                 texts = await resolver.resolve(host, address.port)
@@ -76,6 +75,12 @@ async def addresses(address: Address, resolver: Resolver, *, private: bool) -> t
             where = f"{host} is" if address.ip is not None else f"{host} leads to {ip}, which is"
             raise _refused(address, f"{where} {why}")
     return found[:MOST]
+
+
+def never(address: Address, private: bool) -> None:
+    """Raises Refused for what `addresses` refuses without a look-up."""
+    if why := refused_unasked(address, private):
+        raise _refused(address, why)
 
 
 def refused_unasked(address: Address, private: bool) -> str:

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
+import msgspec
+
 from perdure.kernel.errors import ConfigError
+from perdure.methods import METHODS
 
 from .address import PORTS, Address, ambiguous, authority, decoded_path, host_name
 from .errors import Refused
 
 Effect = Literal["allow", "deny", "ask"]
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 TUNNEL = "CONNECT"
 
 _RULE = re.compile(
@@ -60,8 +62,7 @@ class Rule:
         return (not self.tools or tool in self.tools) and (not self.agents or agent in self.agents)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect
     rule: str
     """The rule that decided, or `default`."""

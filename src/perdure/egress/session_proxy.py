@@ -55,9 +55,10 @@ class SessionProxy:
         caller: Caller,
         heard: Callable[[str, str], None],
         label: Callable[[str], Label],
+        refused: Callable[[str, Refused], None],
     ) -> None:
         self._egress, self._authority, self._caller = egress, authority, caller
-        self._heard, self._label = heard, label
+        self._heard, self._label, self._refused = heard, label, refused
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(FORWARDED)
         self._serving: asyncio.Task[asyncio.Server] | None = None
@@ -119,7 +120,12 @@ class SessionProxy:
         except BadRequest as error:
             writer.write(refusal(400, str(error), "proxy"))
         except PerdureError as error:
+            self._note(error)
             writer.write(_said(error))
+
+    def _note(self, error: PerdureError) -> None:
+        if isinstance(error, Refused):
+            self._refused(self._caller.session, error)
 
     async def _forward(
         self, url: str, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -263,6 +269,7 @@ class SessionProxy:
             far_writer.close()
             self._egress.note(entry.made(self._caller))
         if entry.error is not None:
+            self._note(entry.error)
             writer.transport.abort()  # whoever speaks TLS would not understand a word
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.kernel.errors import ConfigError
 from perdure.kernel.events import ApprovalId, ApprovalRequested, ApprovalScope, Json, Source
@@ -13,15 +15,20 @@ from perdure.kernel.ports import Ids
 
 from .binding import Binding, content_of
 from .flow import Finding
-from .matching import covers
+from .matching import as_text, covers
 from .patterns import literal
 from .places import in_git
 from .query import UNREAD, Query
 from .reading import parse_rule
-from .rules import Bound, covering
+from .rules import Bound, Rule, covering
 from .seams import Prepared
 
+if TYPE_CHECKING:
+    from .shell import Parsed
+
 PREVIEW_CHARS = 20_000
+NOTE_FIRST = 2_000
+"""Characters of a preview beyond which a note on it stands before it, where it is not cut off."""
 LONGEST_BOUND = 200
 """Characters of an argument that a rule for ever would have to name."""
 OUTSIDE = frozenset(("network", "spends"))
@@ -33,16 +40,18 @@ def question(
     finding: Finding,
     binding: Binding,
     *,
+    parsed: Parsed | None,
+    workdir: Path,
     reason: str,
     rule: str,
     label: Label,
     expires: datetime,
     ids: Ids,
 ) -> ApprovalRequested:
-    """`rule`: what `session` and `always` would allow; empty where no rule could say it. `label`: of the
-    context the call was thought up in. Blocking."""
+    """`parsed`: its shell command, run in `workdir`. `rule`: what `session` and `always` would allow; empty
+    where no rule could say it. `label`: of the context the call was thought up in. Blocking."""
     call = prepared.call
-    preview = storable(prepared.preview())
+    preview = storable(_preview(prepared, parsed, workdir))
     cut = len(preview) > PREVIEW_CHARS
     if cut:
         left = len(preview) - PREVIEW_CHARS
@@ -68,12 +77,28 @@ def question(
     )
 
 
+def _preview(prepared: Prepared, parsed: Parsed | None, workdir: Path) -> str:
+    """With what the approval does not cover, before it where it is long, so that nobody misses it."""
+    text = prepared.preview()
+    if parsed is None:
+        return text
+    from .scripts import scripts_of
+
+    note = scripts_of(parsed, workdir).note()
+    if not note:
+        return text
+    return f"{note}\n{text}" if len(text) > NOTE_FIRST else f"{text}\n{note}"
+
+
 def lasting(prepared: Prepared, query: Query) -> str:
     """The rule that would allow calls like this one from now on; empty where none says no more than that.
     What acts outside must be bounded by whom it reaches, and by all else that decides what comes of it; what
     changes something there is asked about each time, as is what is typed into a running program: a rule would
-    not say into which. Blocking."""
+    not say into which. Whatever it is, the rule holds for the action that was asked about. Blocking."""
     if prepared.speaks_to:
+        return ""
+    chosen = _bounds(query.arguments, prepared.selects)
+    if chosen is None:
         return ""
     rule = covering(
         query.tool,
@@ -81,41 +106,52 @@ def lasting(prepared: Prepared, query: Query) -> str:
         [touch.path for touch in query.touches],
         query.workdir,
         narrow=any(touch.write and in_git(touch.path) for touch in query.touches),
-        content=content_of(prepared, query.parsed),
+        content=content_of(query.parsed, query.workdir),
     )
     if query.command is not None or OUTSIDE.isdisjoint(query.effects):
-        return str(rule)
+        return _checked(replace(rule, arguments=chosen), query)
     reached = (*query.hosts, *query.recipients)
     if query.undeclared or not reached or UNREAD in reached or LASTING & {*query.effects}:
         return ""
-    bounds = _bounds(prepared, query.arguments)
+    bounds = _bounds(query.arguments, _deciding(prepared, query.arguments))
     if bounds is None:
         return ""
-    rule = replace(
-        rule,
-        arguments=bounds,
-        host=tuple(map(literal, query.hosts)),
-        recipient=tuple(map(literal, query.recipients)),
+    return _checked(
+        replace(
+            rule,
+            arguments=(*bounds, *(c for c in chosen if c not in bounds)),
+            host=tuple(map(literal, query.hosts)),
+            recipient=tuple(map(literal, query.recipients)),
+        ),
+        query,
     )
+
+
+def _checked(rule: Rule, query: Query) -> str:
+    """As it will be read from the file; empty where that would not allow this very call."""
     try:
         return str(rule) if covers(parse_rule(str(rule)), query) else ""
     except ConfigError:
         return ""
 
 
+def _deciding(prepared: Prepared, arguments: Mapping[str, Json]) -> list[str]:
+    """Arguments that decide what comes of a call besides whom it reaches."""
+    critical = prepared.sink.critical if prepared.sink is not None else {}
+    named = (n for n, kind in critical.items() if kind not in ("url", "host", "recipient"))
+    return [name for name in named if arguments.get(name) not in (None, "")]
+
+
 def _bounds(
-    prepared: Prepared, arguments: Mapping[str, Json]
+    arguments: Mapping[str, Json], names: Iterable[str]
 ) -> tuple[tuple[str, Bound], ...] | None:
-    """Arguments that decide what a call does besides whom it reaches, to the letter. None: they are too
-    much for a rule."""
+    """These, to the letter. None: one of them was not given, or is too much for a rule."""
     found = []
-    for name, kind in prepared.sink.critical.items() if prepared.sink is not None else ():
+    for name in names:
         value = arguments.get(name)
-        if kind in ("url", "host", "recipient") or value is None or value == "":
-            continue
-        if not isinstance(value, str) or len(value) > LONGEST_BOUND:
+        if not isinstance(value, str | int) or len(text := as_text(value)) > LONGEST_BOUND:
             return None
-        found.append((name, Bound(globs=(literal(value),))))
+        found.append((name, Bound(globs=(literal(text),))))
     return tuple(found)
 
 

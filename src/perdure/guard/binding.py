@@ -10,15 +10,17 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from perdure.kernel.events import SessionId
 
 from .seams import Prepared
-from .shell import Command, Parsed
+
+if TYPE_CHECKING:
+    from .shell import Command, Parsed
 
 DIGEST_CHARS = 32
 """128 bits: two contents with one digest cannot be made at will."""
@@ -36,8 +38,7 @@ _OF_THE_TERMINAL = frozenset(("TERM", "COLORTERM"))
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     parts: Mapping[str, bytes]
     """In plain words what it is, and its digest."""
 
@@ -66,36 +67,44 @@ def bind(
     """`parsed`: its shell command. `environment`: what that will see. Reads files; blocking."""
     call = prepared.call
     parts = {
-        "the call": _digest(
+        "the call": digest_of(
             [session.encode(), call.name.encode("utf-8", "replace"), _encode(call.arguments)]
         ),
-        "the working directory": _digest([os.fsencode(home), _identity(home)]),
+        "the working directory": digest_of([os.fsencode(home), identity_of(home)]),
     }
     for touch in prepared.touches:
         how = "write" if touch.write else "read"
-        content = _content(touch.path) if touch.write else b""
-        parts[_named(touch.path)] = _digest([how.encode(), os.fsencode(touch.path), content])
-    parts[FILES] = _digest([prepared.binding()])
+        content = content_at(touch.path) if touch.write else b""
+        parts[_named(touch.path)] = digest_of([how.encode(), os.fsencode(touch.path), content])
+    files = [prepared.binding()]
+    if parsed is not None:
+        from .scripts import scripts_of
+
+        found = scripts_of(parsed, home, search=environment.get("PATH", os.defpath))
+        files.append(found.digest())
+    parts[FILES] = digest_of(files)
     if parsed is not None:
         programs: dict[str, list[bytes]] = {}
         for command in parsed.commands:
             programs.setdefault(command.name or "of its command", []).append(_command(command))
-        parts |= {f"the program {name}": _digest(said) for name, said in programs.items()}
+        parts |= {f"the program {name}": digest_of(said) for name, said in programs.items()}
         seen = [f"{k}={v}" for k, v in sorted(environment.items()) if k not in _OF_THE_TERMINAL]
-        parts["the environment"] = _digest(map(os.fsencode, seen))
+        parts["the environment"] = digest_of(map(os.fsencode, seen))
     return Binding(parts)
 
 
-def content_of(prepared: Prepared, parsed: Parsed | None) -> str:
+def content_of(parsed: Parsed | None, home: Path) -> str:
     """What a command runs, for rules that are to hold for this only: where its programs were found, what
     those hold that are not the system's own, which an update may change, and the scripts. Blocking."""
     if parsed is None:
         return ""
-    whole = hashlib.blake2b(prepared.scripts(), digest_size=DIGEST_CHARS // 2)
+    from .scripts import scripts_of
+
+    whole = hashlib.blake2b(scripts_of(parsed, home).digest(), digest_size=DIGEST_CHARS // 2)
     for command in parsed.commands:
         real = os.path.realpath(command.program) if command.program else ""
-        held = _content(Path(real)) if real and command.foreign else b""
-        whole.update(_digest([os.fsencode(command.program), os.fsencode(real), held]))
+        held = content_at(Path(real)) if real and command.foreign else b""
+        whole.update(digest_of([os.fsencode(command.program), os.fsencode(real), held]))
     return whole.hexdigest()
 
 
@@ -108,18 +117,18 @@ def _command(command: Command) -> bytes:
     words = [word.shape.encode("utf-8", "surrogatepass") for word in command.words]
     program = command.program
     if not program:
-        return _digest([*words, b"none"])
+        return digest_of([*words, b"none"])
     real = os.path.realpath(program)
-    return _digest([*words, os.fsencode(program), os.fsencode(real), _content(Path(real))])
+    return digest_of([*words, os.fsencode(program), os.fsencode(real), content_at(Path(real))])
 
 
 _contents: dict[bytes, bytes] = {}
 """Digests of contents by the identity of their file, which changes whenever the content does."""
 
 
-def _content(path: Path) -> bytes:
+def content_at(path: Path) -> bytes:
     """A digest of the file's content; says so where there is none. Never waits for a pipe."""
-    identity = _identity(path)
+    identity = identity_of(path)
     if (known := _contents.get(identity)) is not None:
         return known
     try:
@@ -144,7 +153,7 @@ def _content(path: Path) -> bytes:
     return digest.digest()
 
 
-def _identity(path: Path) -> bytes:
+def identity_of(path: Path) -> bytes:
     try:
         return _told(os.stat(path))  # noqa: PTH116  # bytes of paths that are no text
     except OSError as error:
@@ -158,7 +167,7 @@ def _told(seen: os.stat_result) -> bytes:
     return " ".join(map(str, told)).encode()
 
 
-def _digest(parts: Iterable[bytes]) -> bytes:
+def digest_of(parts: Iterable[bytes]) -> bytes:
     digest = hashlib.blake2b(digest_size=_PART_BYTES)
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)

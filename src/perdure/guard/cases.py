@@ -1,8 +1,9 @@
-"""Tests of a policy: calls, and what should become of them.
+"""Tests of a policy: calls, what should become of them, and what the rules alone should say.
 
-- {command: "git status", expect: allow}
-- {tool: write, arguments: {path: secrets/key, content: x}, expect: deny}
-- {command: "git push", agent: helper, origin: schedule, expect: ask}
+- {command: "git status", expect: runs}
+- {tool: write, arguments: {path: secrets/key, content: x}, expect: refused, rules: deny}
+- {command: "git push", agent: helper, origin: schedule, expect: asks}
+- {command: "make", rules: none}
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from perdure.kernel.errors import ConfigError
 
@@ -21,15 +22,20 @@ from .storing import text_of
 if TYPE_CHECKING:
     import yaml
 
-_KEYS = ("tool", "command", "arguments", "agent", "origin", "expect")
+_KEYS = ("tool", "command", "arguments", "agent", "origin", "expect", "rules")
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
+Outcome = Literal["runs", "asks", "refused"]
+_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     tool: str
     arguments: Mapping[str, object]
-    expect: Effect
+    expect: Outcome | None = None
+    """What the gate should make of it; None: that is not asked."""
+    rules: Effect | None = None
+    """What the rules alone should say; None: that is not asked."""
     agent: str = ""
     origin: Origin = "interactive"
     line: int = 0
@@ -68,9 +74,17 @@ def _case(node: yaml.Node, path: Path) -> Case:
     tool = texts.get("tool") or ("bash" if "command" in texts else "")
     if not tool:
         raise ConfigError("a case needs a tool or a command", file=str(path), line=line)
-    expect = [e for e in _EFFECTS if e == texts.get("expect")]
-    if not expect:
-        told = f"expect must be one of {', '.join(_EFFECTS)}"
+    if not {"expect", "rules"} & texts.keys():
+        told = "a case needs expect (runs, asks or refused), or rules (allow, ask, deny or none)"
+        raise ConfigError(told, file=str(path), line=line)
+    expect = [e for e in _OUTCOMES if e == texts.get("expect")]
+    if "expect" in texts and not expect:
+        told = f"expect must be one of {', '.join(_OUTCOMES)}"
+        hint = f"What the rules alone say goes under rules: {', '.join(_EFFECTS)}."
+        raise ConfigError(told, file=str(path), line=line, hint=hint)
+    rules = [e for e in _EFFECTS if e == texts.get("rules")]
+    if "rules" in texts and not rules:
+        told = f"rules must be one of {', '.join(_EFFECTS)}"
         raise ConfigError(told, file=str(path), line=line)
     origin = [o for o in ORIGINS if o == texts.get("origin", "interactive")]
     if not origin:
@@ -79,7 +93,8 @@ def _case(node: yaml.Node, path: Path) -> Case:
     return Case(
         tool=tool,
         arguments=arguments,
-        expect=expect[0],
+        expect=expect[0] if expect else None,
+        rules=rules[0] if rules else None,
         agent=texts.get("agent", ""),
         origin=origin[0],
         line=line,

@@ -42,7 +42,7 @@ from .reading import parse_rule
 from .refusing import broken, denied, refuse
 from .rules import Rule
 from .seams import Bench, Loops, Prepared
-from .targets import files_of, hosts_of, recipients_of
+from .targets import files_of, reached_by
 
 AT_HOME = frozenset(("write", "execute"))
 """Kinds of sinks whose arguments the preview shows, and that lead nowhere outside by themselves."""
@@ -117,6 +117,7 @@ class PolicyGate:
         endorsed: Sequence[str],
         label: Label,
     ) -> Verdict:
+        await self._flow.ready(prepared, label)
         policy = self._policy.current()
         case = Case(
             prepared=prepared,
@@ -237,20 +238,23 @@ class PolicyGate:
 
     def _query(self, prepared: Prepared) -> Query:
         call = prepared.call
+        hosts, recipients = reached_by(prepared)
         query = Query(
             tool=call.name,
             arguments={**prepared.defaults, **call.arguments},
+            used=prepared.used,
             effects=prepared.effects,
             command=prepared.command,
+            speaks_to=prepared.speaks_to,
             touches=prepared.touches,
-            hosts=hosts_of(prepared),
-            recipients=recipients_of(prepared),
+            hosts=hosts,
+            recipients=recipients,
             undeclared=prepared.sink is not None and not prepared.declared,
             origin=self._origins.now(),
             workdir=self._places.home,
             workspace=self._places.root,
             search=self._environment.get("PATH"),
-            content=lambda: content_of(prepared, query.parsed),
+            content=lambda: content_of(query.parsed, query.workdir),
         )
         return query
 
@@ -332,6 +336,8 @@ class PolicyGate:
             prepared,
             finding,
             binding,
+            parsed=case.query.parsed,
+            workdir=self._places.home,
             reason=reason,
             rule=lasting(prepared, case.query),
             label=case.label,

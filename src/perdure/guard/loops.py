@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 
@@ -25,23 +24,20 @@ LONGEST_CYCLE = 3
 KEPT = LONGEST_CYCLE * BLOCK_CYCLE
 _TIMES = re.compile(r"\b\d+(\.\d+)?\s?(ms|s|seconds?)\b")
 """How long something took is no news."""
+LONG = 4_000
+"""Characters of a result in which times are looked for only when its call is made again: the first one, with
+times in it, then counts as another. It takes a millisecond, and most calls are made once."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    call: bytes
-    result: bytes
-    tool: str
-    error: bytes
-    """Digest of the error; empty where it went well."""
 
 
 class Loops:
     """Of one session. Implements the gate's `Loops`."""
 
     def __init__(self) -> None:
-        self._done: deque[_Done] = deque(maxlen=KEPT)
+        self._done: deque[tuple[bytes, bytes]] = deque(maxlen=KEPT)
+        """Digests of calls and of what they came to."""
+        self._weighed: tuple[ToolCall, bytes] | None = None
+        """The last one that was weighed, and its digest."""
         self._errors: dict[str, tuple[bytes, int]] = {}
         """By tool: its last error and how often it came in a row."""
 
@@ -65,29 +61,33 @@ class Loops:
         """Why this call must not run again now, for the model; empty: it may."""
         if not self._done and not self._errors:
             return ""
-        key = _digest(call.name, _encode(call.arguments))
-        last = self._done[-1] if self._done else None
-        if last is not None and last.call == key and self._same() >= BLOCK_SAME:
+        key = self._key(call)
+        if self._done and self._done[-1][0] == key and self._same() >= BLOCK_SAME:
             return f"Not run: this same call had the same result {BLOCK_SAME} times. {_STOP}"
         if self._errors.get(call.name, (b"", 0))[1] >= BLOCK_ERROR:
             return f"Not run: {call.name} failed {BLOCK_ERROR} times with the same error. {_STOP}"
-        if self._cycle() >= BLOCK_CYCLE and any(d.call == key for d in self._done):
+        if self._cycle() >= BLOCK_CYCLE and any(done == key for done, _ in self._done):
             return f"Not run: the same few calls were made in turn {BLOCK_CYCLE} times. {_STOP}"
         return ""
 
     def _take(self, call: ToolCall, result: ToolResult) -> None:
-        said = _TIMES.sub("", result.text)
+        key, said = self._key(call), result.text
+        short = len(said) <= LONG or result.status != "ok"
+        if short or any(done == key for done, _ in self._done):
+            said = _TIMES.sub("", said)
         others = [p for p in result.parts if not isinstance(p, Text)]
         outcome = _digest(result.status, said, _encode(others))
-        error = b"" if result.status == "ok" else outcome
-        self._done.append(
-            _Done(_digest(call.name, _encode(call.arguments)), outcome, call.name, error)
-        )
-        known = self._errors.get(call.name, (b"", 0))
-        if not error:
+        self._done.append((key, outcome))
+        if result.status == "ok":
             self._errors.pop(call.name, None)
         else:
-            self._errors[call.name] = (error, known[1] + 1 if known[0] == error else 1)
+            error, count = self._errors.get(call.name, (b"", 0))
+            self._errors[call.name] = (outcome, count + 1 if error == outcome else 1)
+
+    def _key(self, call: ToolCall) -> bytes:
+        if self._weighed is None or self._weighed[0] is not call:
+            self._weighed = call, _digest(call.name, _encode(call.arguments))
+        return self._weighed[1]
 
     def _same(self) -> int:
         """How often the last call was made in a row with the same result."""
@@ -99,12 +99,14 @@ class Loops:
         return n
 
     def _cycle(self) -> int:
-        """How often the last two, or three, calls were made in turn."""
-        done = list(self._done)
-        best = 0
+        """How often the last two, or three, calls were made in turn; 0 for once."""
+        best, last = 0, self._done
         for length in range(2, LONGEST_CYCLE + 1):
+            if len(last) <= length or last[-1] != last[-1 - length]:
+                continue
+            done = list(last)
             pattern = done[-length:]
-            if len(pattern) < length or len(set(pattern)) == 1:
+            if len(set(pattern)) == 1:
                 continue
             rounds = 0
             while done[len(done) - (rounds + 1) * length : len(done) - rounds * length] == pattern:

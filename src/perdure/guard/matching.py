@@ -59,6 +59,8 @@ def why_not(rule: Rule, query: Query) -> str:
         return "it is about another command"
     if rule.command and query.command is None:
         return "the call runs no command"
+    if query.speaks_to and (rule.exactly or rule.command) and not _addresses(rule, query):
+        return f"it types into {query.speaks_to}; name that in the rule's arguments"
     for name, bound in rule.arguments:
         if _argument(bound, query.arguments, name) != "yes":
             return f"argument {name} is another"
@@ -186,6 +188,8 @@ def _plainly(rule: Rule, query: Query) -> Iterator[Said]:
         yield "yes" if same else "no", "", "it is about another command"
     for name, bound in rule.arguments:
         fits = _argument(bound, query.arguments, name, some=True)
+        if fits != "yes":  # however it is spelt
+            fits = min(fits, _argument(bound, query.meant, name, some=True), key=_SUREST.index)
         yield fits, f"what argument {name} is", f"argument {name} is another"
     if rule.host:
         yield *_hosts(rule, query), "it talks to no such host"
@@ -323,6 +327,9 @@ def _mailbox(text: str, spelled: Callable[[str], str]) -> str:
     return f"{local}{at}{domain}"
 
 
+_SUREST: tuple[Fits, ...] = ("yes", "maybe", "no")
+
+
 # Arguments ----------------------------------------------------------------------------------------
 
 
@@ -351,7 +358,7 @@ def _value(bound: Bound, value: Any) -> Fits:
     if bound.globs:
         if isinstance(value, dict | list):
             return "maybe"
-        text = _as_text(value)
+        text = as_text(value)
         return "yes" if any(fits_text(g, text) for g in bound.globs) else "no"
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
@@ -365,7 +372,12 @@ def _value(bound: Bound, value: Any) -> Fits:
     return "yes" if inside else "no"
 
 
-def _as_text(value: Any) -> str:
+def _addresses(rule: Rule, query: Query) -> bool:
+    """It names the program that is spoken to: a command in a rule is one for a shell."""
+    return any(query.arguments.get(name) == query.speaks_to for name, _ in rule.arguments)
+
+
+def as_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

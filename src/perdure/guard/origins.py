@@ -17,7 +17,7 @@ from perdure.kernel.events import (
 
 from .query import Origin
 
-_BY_SOURCE: dict[str, Origin] = {
+_BY_KIND: dict[str, Origin] = {
     "terminal": "interactive",
     "api": "interactive",
     "settled": "interactive",
@@ -25,10 +25,18 @@ _BY_SOURCE: dict[str, Origin] = {
     "webhook": "webhook",
     "subagent": "subagent",
 }
-"""By the first word of a message's source; any other is a gateway."""
+"""By the kind of a message; any other is a gateway."""
 PROCESS = "process"
-"""Source of what a background process tells its session, and the tool that starts processes."""
+"""Kind of what a background process tells its session, and the tool that starts processes."""
 _STRICTEST: tuple[Origin, ...] = ("webhook", "gateway", "subagent", "schedule", "interactive")
+
+
+def origin_of(message: MessageReceived) -> Origin:
+    """What it began, where it is no process's. What somebody else says is never the owner's, whoever has
+    passed it on."""
+    origin = _BY_KIND.get(message.kind, "gateway")
+    others = message.label is not None and message.label.tainted
+    return "gateway" if origin == "interactive" and others else origin
 
 
 class Origins:
@@ -47,11 +55,10 @@ class Origins:
     def feed(self, record: Record) -> None:
         event = record.event
         if isinstance(event, MessageReceived):
-            kind = event.source.partition(":")[0]
             self._messages[event.message] = (
                 self._of_process(event.key.partition(":")[2])
-                if kind == PROCESS
-                else _BY_SOURCE.get(kind, "gateway")
+                if event.kind == PROCESS
+                else origin_of(event)
             )
         elif isinstance(event, TurnStarted):
             self._now = self._of(event.messages)

@@ -86,6 +86,13 @@ def literal(text: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", text)
 
 
+def head_of(pattern: str) -> str:
+    """What every text begins with that the pattern fits."""
+    always = pattern.removesuffix(" *")  # it may stand for no further words
+    m = _WILD.search(always)
+    return always[: m.start()] if m else always
+
+
 def is_literal(pattern: str) -> bool:
     return _WILD.search(pattern) is None
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from perdure.files import read_regular
+
 from .named import files_named
-from .regular import read_regular
 
 CONTROL = ".perdure"
 CONFIG = "perdure.yaml"

@@ -14,6 +14,7 @@ Workspace, agent and local file are read in this order. The mode is that of the 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from . import storing
 from .query import MODES, Decision, Mode, Query
 from .reading import Part, Warning, parse, parse_rule
 from .rules import Rule
+from .sieve import Sieve
 from .storing import text_of
 from .weighing import weigh
 
@@ -47,9 +49,15 @@ class Policy:
     warnings: tuple[Warning, ...] = ()
     """What its owner should look at."""
 
+    @functools.cached_property
+    def sieves(self) -> tuple[Sieve, Sieve, Sieve]:
+        """Of what it denies, asks about and allows."""
+        return Sieve(self.deny), Sieve(self.ask), Sieve(self.allow)
+
     def weigh(self, query: Query, grants: Sequence[Rule] = (), *, full: bool = False) -> Decision:
         """What the owner's rules and mode say about a call. `grants`: rules for this session only. `full`:
-        look at every rule, for an explanation. Never raises; what it cannot judge it denies."""
+        look at every rule and tell of each, for an explanation. Never raises; what it cannot judge it
+        denies."""
         try:
             return weigh(self, query, grants, full=full)
         except Exception as error:  # S1: whatever trips the judge up is not let through
@@ -76,6 +84,7 @@ class PolicyFiles:
     """Where `remember` puts rules."""
     files: tuple[Path, ...] = field(init=False)
     """All three, in the order in which they are read."""
+    _names: tuple[tuple[str, Path], ...] = field(init=False)
     _read: dict[str, _Read] = field(default_factory=dict)
     _merged: Policy | None = None
 
@@ -83,11 +92,11 @@ class PolicyFiles:
         self.local = self.control / "policy.local.yaml"
         own = self.control / "agents" / self.agent / "policy.yaml"
         self.files = (self.control / "policy.yaml", own, self.local)
+        self._names = tuple((os.fspath(path), path) for path in self.files)
 
     def current(self) -> Policy:
         """Raises ConfigError when a file cannot be read or does not fit."""
-        for path in self.files:
-            name = os.fspath(path)
+        for name, path in self._names:
             stamp = _stamp(name)
             known = self._read.get(name)
             if known is None or known.stamp != stamp:

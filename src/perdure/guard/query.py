@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+import msgspec
+
 from perdure.kernel.events import Json
 
 if TYPE_CHECKING:
@@ -45,10 +47,14 @@ class Query:
     workdir: Path
     workspace: Path
     arguments: Mapping[str, Json] = field(default_factory=dict)
+    used: Callable[[], Mapping[str, Json]] = dict
+    """Those that were given as the tool will use them: `yes` for a truth value is true."""
     effects: Sequence[str] = ()
     """Declared by the tool; empty, or `reads` alone: it only reads."""
     command: str | None = None
     """The shell command it runs."""
+    speaks_to: str = ""
+    """The background process that `command` is typed into; empty: a shell runs it."""
     touches: Sequence[Touch] = ()
     hosts: Sequence[str] = ()
     """Names or addresses it will talk to, as `perdure.hosts` spells them, or UNREAD."""
@@ -65,6 +71,10 @@ class Query:
     """Digest of the files the call runs, for rules that hold for these only. May block."""
     search: str | None = None
     """The PATH that commands get; None: this process's."""
+
+    @functools.cached_property
+    def meant(self) -> Mapping[str, Json]:
+        return self.used()
 
     @functools.cached_property
     def parsed(self) -> Parsed | None:
@@ -112,8 +122,7 @@ class Step(NamedTuple):
     """The one command of a line that it covers, where it does not cover the whole line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     effect: Effect
     """`none`: no rule and no mode settles it; the gate's own defaults for mode `ask` or `auto` hold."""
     reason: str
@@ -121,4 +130,4 @@ class Decision:
     rule: Rule | None = None
     """The one that decided."""
     trace: tuple[Step, ...] = ()
-    """Every rule that was looked at, in order."""
+    """Every rule, in order; only for an explanation."""

@@ -6,10 +6,11 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from perdure import hosts
 from perdure.kernel.errors import ConfigError
@@ -40,8 +41,7 @@ _EXPIRE = re.compile(r"(\d{1,4})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-@dataclass(frozen=True, slots=True)
-class Warning:
+class Warning(msgspec.Struct, frozen=True):
     """Something in a policy that its owner should look at; it keeps nothing from working."""
 
     where: str
@@ -52,8 +52,7 @@ class Warning:
         return f"{self.where}: {self.text}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """One file's share."""
 
     mode: Mode | None = None

@@ -20,14 +20,15 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .patterns import literal
 
 if TYPE_CHECKING:
     from .query import Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """What an argument must be."""
 
     globs: tuple[str, ...] = ()
@@ -100,38 +101,6 @@ class Rule:
         for _, bound in self.arguments:
             named.update(bound.globs)
         return frozenset(v for v in named if v and not re.search(r"[*?\[]", v))
-
-    def allows(self, tool: str, command: str | None, paths: Sequence[Path], workdir: Path) -> bool:
-        """It covers a whole call by itself. For callers that have no query."""
-        from .matching import covers
-        from .query import Query
-
-        query = Query(tool=tool, workdir=workdir, workspace=workdir, command=command,
-                      touches=[_Touched(p) for p in paths])  # fmt: skip
-        return covers(self, query)
-
-    def denies(
-        self,
-        tool: str,
-        command: str | None,
-        paths: Sequence[Path],
-        workdir: Path,
-        *,
-        workspace: Path | None = None,
-    ) -> bool | None:
-        """Some part of the call is covered by this rule. None: it cannot be told."""
-        from .matching import catches
-        from .query import Query
-
-        query = Query(tool=tool, workdir=workdir, workspace=workspace or workdir, command=command,
-                      touches=[_Touched(p) for p in paths])  # fmt: skip
-        return {"yes": True, "no": False, "maybe": None}[catches(self, query)[0]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Touched:
-    path: Path
-    write: bool = True
 
 
 def covering(

@@ -60,6 +60,13 @@ class Prepared(Protocol):
     def defaults(self) -> Mapping[str, Json]:
         """What arguments are that the model did not give, where its tool says so."""
 
+    @property
+    def selects(self) -> Sequence[str]:
+        """Arguments that choose what it does, such as `action`."""
+
+    def used(self) -> Mapping[str, Json]:
+        """The arguments that the model gave, as the tool will use them."""
+
     def values(self) -> Sequence[tuple[str, str, str]]:
         """Critical arguments as (path, kind, value), lists element by element."""
 
@@ -67,10 +74,8 @@ class Prepared(Protocol):
         """For the owner, whole. Blocking."""
 
     def binding(self) -> bytes:
-        """State outside the arguments that an approval rests on. Blocking."""
-
-    def scripts(self) -> bytes:
-        """Which scripts its command runs, with their content. Blocking."""
+        """State outside the arguments that an approval rests on, but for the scripts of its command.
+        Blocking."""
 
     async def run(
         self, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perdure.files import alone, read_regular, replace
 from perdure.kernel.errors import ConfigError, StorageError
 
 from .reading import parse, parse_rule
-from .regular import read_regular
 
 if TYPE_CHECKING:
     import yaml
@@ -27,7 +24,7 @@ def remember(local: Path, rule: str) -> None:
     rule = str(parse_rule(rule))
     try:
         local.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(local.parent):
+        with alone(local.parent):
             before = text_of(local) if os.path.lexists(local) else ""
             kept = parse(before, local)
             if rule in map(str, kept.allow):
@@ -40,7 +37,7 @@ def remember(local: Path, rule: str) -> None:
             if [*map(str, changed.allow)] != [*map(str, kept.allow), rule] or rest[0] != rest[1]:
                 hint = f"Add this under allow yourself: - {rule}"
                 raise ConfigError("cannot be added to", file=str(local), hint=hint)
-            _replace(local, after)
+            replace(local, after.encode("utf-8"))
     except OSError as error:
         raise StorageError(f"{local} cannot be written: {error.strerror}") from error
 
@@ -91,27 +88,3 @@ def _last_line(node: yaml.Node) -> int:
         node = last[1] if isinstance(node, yaml.MappingNode) else last
     end = node.end_mark
     return int(end.line) if end.column or end.line == node.start_mark.line else int(end.line) - 1
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)  # from a crash, or a pipe or link that somebody put there
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(new, flags, 0o666), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    with contextlib.suppress(FileNotFoundError):
-        new.chmod(path.stat().st_mode & 0o7777)
-    new.replace(path)

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from perdure import hosts
+from perdure import hosts as names
 
 from .query import UNREAD
 from .seams import Prepared
-from .shell import Parsed
+
+if TYPE_CHECKING:
+    from .shell import Parsed
 
 _HOSTS = frozenset(("url", "host"))
+_REACHED = _HOSTS | {"recipient"}
 
 
-def hosts_of(prepared: Prepared) -> tuple[str, ...]:
-    """As `Query.hosts` has them. Of a tool that declares nothing, those that its arguments show."""
-    if prepared.sink is None:
-        return ()
-    found = [_host(value) for _, kind, value in prepared.values() if kind in _HOSTS]
-    return tuple(dict.fromkeys(found))
+def reached_by(prepared: Prepared) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Hosts and recipients, as a query has them. Of a tool that declares nothing, those that its arguments
+    show."""
+    sink = prepared.sink
+    if sink is None or (prepared.declared and _REACHED.isdisjoint(sink.critical.values())):
+        return (), ()
+    values = prepared.values()
+    hosts = (_host(value) for _, kind, value in values if kind in _HOSTS)
+    recipients = (value.strip() for _, kind, value in values if kind == "recipient")
+    return tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(recipients))
 
 
 def files_of(parsed: Parsed | None) -> Iterator[tuple[Path, bool]]:
@@ -32,15 +40,8 @@ def files_of(parsed: Parsed | None) -> Iterator[tuple[Path, bool]]:
             yield Path(os.path.realpath(path)), False
 
 
-def recipients_of(prepared: Prepared) -> tuple[str, ...]:
-    if prepared.sink is None:
-        return ()
-    values = (value.strip() for _, kind, value in prepared.values() if kind == "recipient")
-    return tuple(dict.fromkeys(values))
-
-
 def _host(value: str) -> str:
     try:
-        return hosts.of_url(value)
-    except hosts.NoHost:
+        return names.of_url(value)
+    except names.NoHost:
         return UNREAD

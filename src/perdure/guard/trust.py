@@ -7,6 +7,7 @@
     paths: [/srv/shared]                    # a file, or a folder with all in it
     contacts: {Sarah Baker: sarah@example.net}     # approved when you speak of Sarah Baker
     lists: [get_channels]                   # tools: the people and places they list may be written to
+    people: {Ann: ['telegram:4711', 'api:ann']}    # whose messages are those of somebody you know
 
 A file that does not parse approves nothing.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from perdure.files import alone, read_regular, replace
 from perdure.kernel.errors import ConfigError, InvalidInput, NotFound, StorageError
 
 from .flow import EMPTY, Directory
-from .flow.directory import KEYS, canonical
+from .flow.directory import KEYS, NAMED, canonical
 from .flow.fold import fold
-from .regular import read_regular
 
 if TYPE_CHECKING:
     import yaml
@@ -43,18 +45,19 @@ _EXAMPLES = {
     "paths": "/srv/shared",
     "contacts": "Sarah Baker: sarah@example.net",
     "lists": "get_channels",
+    "people": "Ann: 'telegram:4711'",
 }
 _PLAIN = re.compile(r"[A-Za-z/~][A-Za-z0-9@./~_+ -]*\Z")
 _WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     value: str
-    """As it stands in the file; of a contact, the address or account."""
+    """As it stands in the file; of a contact, the address or account; of a person, whence and as whom he
+    writes."""
     name: str = ""
-    """Of a contact."""
+    """Of a contact, or of somebody the owner knows."""
     line: int
 
 
@@ -92,7 +95,7 @@ class TrustFile:
         if key not in KEYS:
             raise InvalidInput(f"unknown kind {key}", hint=f"Known: {', '.join(KEYS)}.")
         known = canonical(key, value)
-        if known is None or (key == "contacts" and not fold(name)):
+        if known is None or (key in NAMED and not fold(name)):
             raise InvalidInput(
                 f"{value!r} is no entry for {key}", hint=f"Such as {_EXAMPLES[key]}."
             )
@@ -104,7 +107,7 @@ class TrustFile:
             return True
 
     def remove(self, value: str) -> list[Entry]:
-        """All entries that say this, or a contact of this name. Raises NotFound, and as `add`."""
+        """All entries that say this, or a contact or person of this name. Raises NotFound, and as `add`."""
         with self._changing():
             entries = self.entries()
             gone = [
@@ -126,7 +129,7 @@ class TrustFile:
     def _changing(self) -> Iterator[None]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path.parent):
+            with alone(self.path.parent):
                 yield
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
@@ -168,7 +171,7 @@ class TrustFile:
         # Invariant: what is written says what was meant, whatever a value looks like to YAML.
         if _said(parse(text, self.path)) != _said(entries):
             raise ConfigError("cannot be changed by itself; edit it by hand", file=str(self.path))
-        _replace(self.path, text)
+        replace(self.path, text.encode("utf-8"), mode=0o600)
 
 
 def parse(text: str, path: Path) -> list[Entry]:
@@ -190,10 +193,10 @@ def parse(text: str, path: Path) -> list[Entry]:
             near = difflib.get_close_matches(key, KEYS, 1)
             hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(KEYS)}."
             raise ConfigError(f"unknown key {key}", file=str(path), line=line, hint=hint)
-        if key == "contacts":
+        if key in NAMED:
             for name, inner, at in _items(value, path):
                 if not fold(name):
-                    raise ConfigError("a contact needs a name", file=str(path), line=at)
+                    raise ConfigError(f"each of {key} needs a name", file=str(path), line=at)
                 found += _entries(key, inner, path, name)
         else:
             found += _entries(key, value, path)
@@ -241,7 +244,9 @@ def _directory(entries: list[Entry], file: str) -> Directory:
         assert known is not None  # `parse` refuses others
         if entry.key == "paths" and known.startswith("~"):
             known = str(Path(known).expanduser())
-        if entry.name:
+        if entry.key == "people":
+            plain["people"].setdefault(known, entry.name)
+        elif entry.name:
             name = fold(entry.name)
             contacts[name] = (*contacts.get(name, ()), known)
         else:
@@ -249,6 +254,7 @@ def _directory(entries: list[Entry], file: str) -> Directory:
     return Directory(
         addresses=plain["addresses"], domains=plain["domains"], hosts=plain["hosts"],
         accounts=plain["accounts"], paths=plain["paths"], contacts=contacts, lists=plain["lists"],
+        people=plain["people"],
     )  # fmt: skip
 
 
@@ -280,25 +286,3 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError as error:
         return (error.errno or -1,)
     return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)  # from a crash, or a pipe or link that somebody put there
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

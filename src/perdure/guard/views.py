@@ -7,9 +7,12 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .patterns import HOLE
-from .shell import Command
+
+if TYPE_CHECKING:
+    from .shell import Command
 
 _FREE = frozenset(
     (

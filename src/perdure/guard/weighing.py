@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from .matching import catches, uncovered, why_not
 from .query import MODES, Decision, Mode, Query, Step
@@ -34,6 +34,8 @@ def weigh(policy: Policy, query: Query, grants: Sequence[Rule], *, full: bool) -
     ):
         why = f"the command is not wholly understood: {query.parsed.unknown[0]}"
         found = Decision("ask", why, found.rule)
+    if not full:
+        return found
     steps.append(Step("mode", "yes", None, mode))
     return Decision(found.effect, found.reason, found.rule, tuple(steps))
 
@@ -49,10 +51,13 @@ def _decide(
 ) -> Decision:
     decided: Decision | None = None
     doubt: Decision | None = None
-    for kind, rules in (("deny", policy.deny), ("ask", policy.ask)):
-        for rule in rules:
+    deny, ask, allow = policy.sieves
+    lists = (("deny", policy.deny, deny), ("ask", policy.ask, ask))
+    for kind, rules, sieve in lists:
+        for rule in rules if full else sieve.catching(query):
             fits, why = catches(rule, query)
-            steps.append(Step("deny" if kind == "deny" else "ask", fits, rule, why))
+            if full:
+                steps.append(Step("deny" if kind == "deny" else "ask", fits, rule, why))
             if fits == "no":
                 continue
             if fits == "maybe":
@@ -70,12 +75,13 @@ def _decide(
         decided = decided or (doubt if kind == "ask" or (doubt and not full) else None)
         if decided is not None and not full:
             return decided
-    allowed = _allowed(policy.allow, grants, query, steps, full)
+    allowing = policy.allow if full else allow.allowing(query)
+    allowed = _allowed(allowing, grants, query, steps, full)
     return decided or doubt or allowed or Decision("none", f"mode {mode}")
 
 
 def _allowed(
-    rules: Sequence[Rule], grants: Sequence[Rule], query: Query, steps: list[Step], full: bool
+    rules: Iterable[Rule], grants: Sequence[Rule], query: Query, steps: list[Step], full: bool
 ) -> Decision | None:
     """A rule that covers the call alone, or rules that cover its commands together."""
     found: Decision | None = None
@@ -89,9 +95,9 @@ def _allowed(
             if not fitting <= covered:
                 together.append(rule)
                 covered |= fitting
-        steps.append(
-            Step("allow" if kind == "allow" else "grant", "no" if why else "yes", rule, why)
-        )
+        if full:
+            named: Literal["allow", "grant"] = "allow" if kind == "allow" else "grant"
+            steps.append(Step(named, "no" if why else "yes", rule, why))
         if why:
             continue
         by = (

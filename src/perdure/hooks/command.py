@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,8 +27,7 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "USER", "LOGNAME", "SH
 """What a command inherits, besides LC_*: no credentials (S5)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommandHook:
+class CommandHook(msgspec.Struct, frozen=True, kw_only=True):
     on: HookPoint
     command: str
     """For the shell, in the workspace's folder."""

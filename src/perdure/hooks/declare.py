@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+import msgspec
+
 from perdure.kernel.events import SessionId
 from perdure.kernel.ports import HookPoint
 
@@ -30,8 +32,7 @@ class HookEvent(Generic[T]):
     """The kernel's own record; its type depends on the point, see docs/guides/hooks.md."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a hook wants. Made by `block`, `rewrite` and `again`; None means: go on."""
 
     block: str = ""
@@ -42,8 +43,7 @@ class Answer:
 Handler = Callable[[HookEvent[Any]], Awaitable[Answer | None] | Answer | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     on: HookPoint
     fail: Fail
     timeout: float

@@ -9,10 +9,11 @@ import os
 import re
 import stat
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
+
+import msgspec
 
 from perdure.kernel.ports import HookPoint
 
@@ -22,16 +23,14 @@ from .points import BLOCKING
 MAX_SOURCE = 4 << 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PythonHook:
+class PythonHook(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """`file.py:function`"""
     declaration: Declaration
     handler: Handler
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BrokenHook:
+class BrokenHook(msgspec.Struct, frozen=True, kw_only=True):
     """Stands where a guard would, in a file that cannot be read."""
 
     name: str
@@ -39,8 +38,7 @@ class BrokenHook:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HookFile:
+class HookFile(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     stamp: tuple[int, int]
     """Modification time in ns and size, to see changes by."""

@@ -63,10 +63,13 @@ class Acting:
             over = [c for c in calls if c.call.id not in allowed and not c.finished]
             text = f"Not run: one reply may hold {CALLS_PER_REPLY} calls. Make it again if needed."
             self.close(over, "skipped", text)
-        if state.turn is not None and (most := state.turn.limits.calls) is not None:
+        turn, asked = state.turn, state.last_request
+        left = [turn.limits.calls - turn.calls] if turn and turn.limits.calls is not None else []
+        if asked is not None and asked.most_calls is not None:
+            left.append(asked.most_calls - sum(c.started is not None for c in state.calls.values()))
+        if left:
             new = [c for c in calls if c.started is None and not c.finished]
-            over = new[max(0, most - state.turn.calls) :]
-            self.close(over, "skipped", f"Not run: this turn may make {most} tool calls.")
+            self.close(new[max(0, min(left)) :], "skipped", "Not run: no tool call is left.")
 
     def close(self, calls: Sequence[Call], status: ResultStatus, why: str) -> None:
         """Give each its result without running it."""
@@ -125,6 +128,9 @@ class Acting:
             desk.journal.append(*events)
         if lasting:
             await desk.journal.commit()  # D2: intent before effect
+        if len(batch) == 1:
+            await desk.interruptible(self._run_one(*batch[0]))
+            return
         with desk.interruption.allowed():
             tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
             try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -73,7 +73,7 @@ class Asking:
             return
         try:
             if room.max_output is not None:
-                prompt = dataclasses.replace(prompt, max_output=room.max_output)
+                prompt = replace(prompt, max_output=room.max_output, most_calls=room.calls)
             await self._ask(model, prompt, request)
         finally:  # also when a stop or the disk ends it: what was reserved is free again
             await self._settle(request)
@@ -99,6 +99,7 @@ class Asking:
                 tail=prompt.tail,
                 tokens=prompt.tokens,
                 tools=prompt.tools,
+                most_calls=prompt.most_calls,
                 attempt=turn.attempts + 1,
             )
         )
@@ -131,9 +132,9 @@ class Asking:
         if room.limit is None:
             return room
         if last or state.turn is None or not state.turn.rounds:
-            await self._refused(f"{limits.told(room.limit)} Nothing was asked.", model.name)
+            desk.journal.append(msgspec.structs.replace(room.limit, final=True))
         else:
-            notice = NoticeAdded(text=limits.sum_up(room.limit), level="warning")
+            notice = NoticeAdded(text=limits.sum_up(room.limit), audience="model")
             desk.journal.append(room.limit, notice)
         return None
 

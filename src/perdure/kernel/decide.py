@@ -6,11 +6,12 @@ are this function applied to the state that the log gives. There is no other pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from .events import LimitReached, MessageId, ResultStatus, TurnEndReason
-from .limits import reached, used_up
+from .limits import reached, told, used_up
 from .state import Call, Delivery, State, Waiting
 
 UNANSWERED = (
@@ -19,42 +20,35 @@ UNANSWERED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """Nothing to do until a message comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(msgspec.Struct, frozen=True):
     """The owner must decide on approvals first, or let one of them expire."""
 
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StartTurn:
+class StartTurn(msgspec.Struct, frozen=True):
     messages: tuple[MessageId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TakeMessages:
+class TakeMessages(msgspec.Struct, frozen=True):
     messages: tuple[MessageId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(msgspec.Struct, frozen=True):
     """Judge these calls, and run those that may run, in order."""
 
     calls: tuple[Call, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CloseCalls:
+class CloseCalls(msgspec.Struct, frozen=True):
     """Give each of these its result without running it."""
 
     calls: tuple[Call, ...]
@@ -62,30 +56,25 @@ class CloseCalls:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True):
     """A limit is reached: tell the model to sum up without tools."""
 
     limit: LimitReached
 
 
-@dataclass(frozen=True, slots=True)
-class Compact:
+class Compact(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class CallModel:
+class CallModel(msgspec.Struct, frozen=True):
     tools: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     delivery: Delivery
 
 
-@dataclass(frozen=True, slots=True)
-class EndTurn:
+class EndTurn(msgspec.Struct, frozen=True):
     reason: TurnEndReason
     error: str = ""
 
@@ -133,10 +122,13 @@ def decide(state: State, now: datetime) -> Step:
         return TakeMessages(before) if before else EndTurn("stopped")
     if turn.failed:
         return EndTurn("failed", turn.failed)
+    if turn.spent is not None:
+        return EndTurn("budget", f"{told(turn.spent)} Nothing was asked.")
     if not turn.limit and (steering := _steering(state.inbox)):
         return TakeMessages(steering)
     if not turn.answer_due:
-        return EndTurn("limit" if turn.limit else "blocked" if turn.rounds == 0 else "done")
+        whose: TurnEndReason = "limit" if turn.limit_scope == "turn" else "budget"
+        return EndTurn(whose if turn.limit else "blocked" if turn.rounds == 0 else "done")
     if turn.retry_at is not None and now < turn.retry_at:
         return Pause(turn.retry_at)
     if turn.overflowed or state.compaction_due:

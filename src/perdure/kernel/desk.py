@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +32,7 @@ AGAIN_PER_TURN = 3
 """How often hooks may keep a turn from ending."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn runs with. Asked for anew at each turn, so that a reload takes effect."""
 
     models: Sequence[Model]
@@ -103,11 +103,21 @@ class Desk:
         Interrupted then."""
         try:
             with self.interruption.allowed():
-                return await work
+                done = await work
         except asyncio.CancelledError:
             if not self.interruption.happened():
                 raise
             raise Interrupted from None
+        if self.interruption.requested:
+            await self._too_late()
+        return done
+
+    async def _too_late(self) -> None:
+        """The work was done when it was broken off, or went on in spite of it."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # where it is still to arrive, it arrives here
+        if not self.interruption.happened():
+            raise asyncio.CancelledError
 
     def goes_on(self, text: str) -> bool:
         """A hook wants one more step: tell the model so, unless it had its share."""

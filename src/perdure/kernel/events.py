@@ -183,6 +183,7 @@ class MessageReceived(Event, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     mode: MessageMode = "steer"
     source: str = "terminal"
+    """Its kind, and after a colon which one: `schedule:daily`."""
     sender: str = ""
     key: str = ""
     """The sender's own id for it; a second message with the same key is a duplicate (D7)."""
@@ -190,6 +191,10 @@ class MessageReceived(Event, frozen=True, kw_only=True):
     """Channel of the outbox that the answer is to go to, besides those who watch."""
     label: Label | None = None
     """None: the owner's own words."""
+
+    @property
+    def kind(self) -> str:
+        return self.source.partition(":")[0]
 
 
 class TurnStarted(Event, frozen=True, kw_only=True):
@@ -210,7 +215,8 @@ class MessagesTaken(Event, frozen=True, kw_only=True):
     blocked: tuple[MessageId, ...] = ()
 
 
-TurnEndReason = Literal["done", "stopped", "failed", "limit", "blocked"]
+TurnEndReason = Literal["done", "stopped", "failed", "limit", "budget", "blocked"]
+"""`limit`: what one turn may use was used up. `budget`: what a session, day or month may use."""
 
 
 class TurnEnded(Event, frozen=True, kw_only=True):
@@ -247,6 +253,8 @@ class ModelRequested(Event, frozen=True, kw_only=True):
     tokens: int = 0
     """Estimate of the whole request."""
     tools: bool = True
+    most_calls: int | None = None
+    """Tool calls of its reply that may run, by the budgets beyond the turn. None: any number."""
     attempt: int = 1
 
 
@@ -467,6 +475,10 @@ class LimitReached(Event, frozen=True, kw_only=True):
     scope: LimitScope = "turn"
     reserved: float = 0.0
     """What the next step could have used at most."""
+    again: str = ""
+    """What the next step could take, and when there is room again, in words."""
+    final: bool = False
+    """Not even for summing up is there room: nothing is asked, and the turn ends."""
 
 
 class ResultsCleared(Event, frozen=True, kw_only=True):

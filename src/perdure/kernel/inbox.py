@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from .errors import Conflict, NotFound
 from .events import (
@@ -27,8 +28,7 @@ from .labels import SELF, Label
 from .ports import Ids
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     message: MessageId
     seq: int
     duplicate: bool = False

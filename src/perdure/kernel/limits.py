@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from .events import LimitReached, LimitScope
+from .events import LimitKind, LimitReached, LimitScope
 from .state import Turn
 
 
 def reached(turn: Turn, now: datetime) -> LimitReached | None:
     """The first limit this turn has used up, if any. Time spent waiting for the owner is free."""
-    limits = turn.limits
-    if limits.rounds is not None and turn.rounds >= limits.rounds:
-        return LimitReached(limit="rounds", used=turn.rounds, allowed=limits.rounds)
-    if limits.calls is not None and turn.calls >= limits.calls:
-        return LimitReached(limit="calls", used=turn.calls, allowed=limits.calls)
-    tokens = turn.usage.input + turn.usage.output
-    if limits.tokens is not None and tokens >= limits.tokens:
-        return LimitReached(limit="tokens", used=tokens, allowed=limits.tokens)
-    if limits.cost_usd is not None and turn.cost_usd >= limits.cost_usd:
-        return LimitReached(limit="cost_usd", used=turn.cost_usd, allowed=limits.cost_usd)
-    if limits.seconds is not None:
-        seconds = (now - turn.began).total_seconds() - turn.waited
-        if seconds >= limits.seconds:
-            return LimitReached(limit="seconds", used=seconds, allowed=limits.seconds)
+    caps: tuple[tuple[LimitKind, float | None, float], ...] = (
+        ("rounds", turn.limits.rounds, turn.rounds),
+        ("calls", turn.limits.calls, turn.calls),
+        ("tokens", turn.limits.tokens, turn.usage.input + turn.usage.output),
+        ("cost_usd", turn.limits.cost_usd, turn.cost_usd),
+        ("seconds", turn.limits.seconds, (now - turn.began).total_seconds() - turn.waited),
+    )
+    for kind, most, used in caps:
+        if most is not None and used >= most:
+            return LimitReached(limit=kind, used=used, allowed=most)
     return None
 
 
 def sum_up(limit: LimitReached) -> str:
     """What the model is told when its tools are withdrawn."""
     return (
-        f"{told(limit)} No more tools can be called. Tell the user what was done, what is left, and how "
-        "to go on."
+        f"{told(limit)} No more tools can be called. Say what was done, what is left, how to go on."
     )
 
 
@@ -41,7 +36,7 @@ _UNITS: dict[str, str] = {
     "turns": "turns",
     "tokens": "tokens",
     "cost_usd": "US dollars",
-    "seconds": "s",
+    "seconds": "seconds",
 }
 _WHOSE: dict[LimitScope, str] = {
     "turn": "This turn",
@@ -55,14 +50,10 @@ _WHOSE: dict[LimitScope, str] = {
 
 def used_up(turn: Turn) -> str:
     """Why a call that was still open is not run."""
-    unit = "seconds" if turn.limit == "seconds" else _UNITS.get(turn.limit, turn.limit)
-    return f"Not run. {_WHOSE[turn.limit_scope]} has used up its budget of {unit}."
+    return f"Not run. {_WHOSE[turn.limit_scope]} has used up its budget of {_UNITS[turn.limit]}."
 
 
 def told(limit: LimitReached) -> str:
     """In a sentence, for the model and the owner."""
-    unit = _UNITS[limit.limit]
-    text = f"{_WHOSE[limit.scope]} has used {limit.used:.6g} of {limit.allowed:g} {unit}"
-    if limit.reserved:
-        return f"{text}, and the next call could take {limit.reserved:.6g}."
-    return f"{text}."
+    used = f"{limit.used:.6g} of {limit.allowed:g} {_UNITS[limit.limit]}"
+    return f"{_WHOSE[limit.scope]} has used {used}. {limit.again}".rstrip()

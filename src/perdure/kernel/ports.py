@@ -215,6 +215,8 @@ class Reservation:
     """There is no room: nothing was reserved."""
     max_output: int | None = None
     """Tokens the answer may have, so that it fits. None: as many as the model gives."""
+    calls: int | None = None
+    """Tool calls of the answer that may run. None: any number."""
     notices: tuple[str, ...] = ()
     """For the owner: a budget is nearly used up."""
 

@@ -83,6 +83,8 @@ class Prompt:
     images: ImageSource | None = None
     max_output: int | None = None
     """Tokens that the answer may have at most, besides what the model's settings say."""
+    most_calls: int | None = None
+    """Tool calls of the answer that may run; None: any number."""
 
 
 class ImageSource:

@@ -97,7 +97,7 @@ class Runner:
                 case Compact():
                     await self._asking.compact()
                 case Withdraw():
-                    notice = NoticeAdded(text=sum_up(step.limit), level="warning")
+                    notice = NoticeAdded(text=sum_up(step.limit), audience="model")
                     self._desk.journal.append(step.limit, notice)
                 case Await() | Pause():
                     await self._await_change(step.until)

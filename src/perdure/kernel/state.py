@@ -64,7 +64,7 @@ KEYS_KEPT = 1_000
 
 
 UNATTENDED = frozenset(("process", "schedule", "webhook"))
-"""Sources of messages that no person sends: what they set going has a budget of its own."""
+"""Kinds of messages that no person sends: what they set going has a budget of its own."""
 
 
 class Call(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -150,6 +150,8 @@ class Turn(msgspec.Struct, kw_only=True, omit_defaults=True):
     limit: str = ""
     """The limit that was reached: tools are withdrawn, one last answer is asked for."""
     limit_scope: LimitScope = "turn"
+    spent: LimitReached | None = None
+    """A budget that left no room even for a last answer."""
     waiting_since: datetime | None = None
     waited: float = 0.0
     """Seconds spent waiting for the owner's approvals."""
@@ -195,6 +197,8 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True):
     failed: str = ""
     """The error with which the last turn ended."""
     turns: int = 0
+    turns_refused: int = 0
+    """Of these, how many a budget ended before a model was asked."""
     calls_made: int = 0
     """Tool calls that were started."""
     seconds: float = 0.0
@@ -254,15 +258,9 @@ def _session_renamed(s: State, e: SessionRenamed, r: Record) -> None:
 
 
 def _message_received(s: State, e: MessageReceived, r: Record) -> None:
-    s.inbox.append(
-        Waiting(
-            message=e.message,
-            mode=e.mode,
-            seq=r.seq,
-            deliver=e.deliver,
-            unattended=e.source in UNATTENDED,
-        )
-    )
+    alone = e.kind in UNATTENDED
+    came = Waiting(message=e.message, mode=e.mode, seq=r.seq, deliver=e.deliver, unattended=alone)
+    s.inbox.append(came)
     s.label = s.label.join(e.label or OWNER)
     s.messages += 1
     if e.key:
@@ -445,6 +443,8 @@ def _checkpoint_taken(s: State, e: CheckpointTaken, r: Record) -> None:
 def _limit_reached(s: State, e: LimitReached, r: Record) -> None:
     if s.turn:
         s.turn.limit, s.turn.limit_scope = e.limit, e.scope
+        s.turn.spent = e if e.final else None
+        s.turns_refused += e.final and not s.turn.rounds
 
 
 def _notice_added(s: State, e: NoticeAdded, r: Record) -> None:

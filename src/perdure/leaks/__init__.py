@@ -8,11 +8,12 @@ logs and tools each decide for themselves).
 This is a tripwire, not a wall: a model that wants to can split or scramble a value so that no scanner
 knows it. The wall is that the model never has the value, and that an action is judged by its labels.
 
-Reading order: scanner, forms, decoding, rules.
+Reading order: scanner, forms, known, decoding, rules.
 """
 
 from __future__ import annotations
 
-from .scanner import Leak, Leaks, Own, Unavailable
+from .forms import Own
+from .scanner import Leak, Leaks, Unavailable
 
 __all__ = ["Leak", "Leaks", "Own", "Unavailable"]

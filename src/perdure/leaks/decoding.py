@@ -10,8 +10,9 @@ import binascii
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 LONG_RUN = 4_096
 """Characters of an encoded run from which only the likeliest alignment is tried."""
@@ -46,8 +47,7 @@ def words(shortest: int) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """Decoded pieces, one behind the other; that at `starts[i]` stood at `spans[i]`."""
 
     data: bytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b32encode, b64encode
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 SHORTEST = 8
 """Characters; anything shorter would be found in ordinary text."""
@@ -16,6 +17,15 @@ WHOLE = 64
 """Characters up to which a value is searched as a whole."""
 WINDOW, STRIDE, MOST_PIECES = 48, 24, 64
 """Of longer ones: overlapping pieces, so that a part of it is found too, and at most so many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Own:
+    """A secret that this installation holds."""
+
+    name: str
+    """As the model may call it, e.g. `secret://github`."""
+    value: str = field(repr=False)
 
 
 def forms(value: str) -> dict[bytes, str]:

@@ -6,6 +6,7 @@ format: it would be found in every lock file. What looks like a placeholder does
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -185,7 +186,15 @@ _PLACEHOLDERS = (
     "example", "xxxx", "0000000", "1234567", "abcdefg", "....", "****", "your", "redacted",
     "placeholder", "changeme", "password", "dummy", "insert", "aaaaaa",
 )  # fmt: skip
-"""In small letters; none of them comes up by chance in a credential more than once in a million."""
+"""In small letters. In a short credential none of them comes up by chance more than once in ten thousand."""
+_MADE_UP = re.compile("|".join(f"(?:{re.escape(word)})+" for word in _PLACEHOLDERS))
+_LEFT_OUT = ("....", "****")
+_BREAKS = re.compile(r"\\[rn]|[\s\"',]+")
+LONG = 100
+"""Characters of a secret part from which chance has to be reckoned with, and every key of OpenSSH's holds a
+row of `A`: placeholders in it then count by their share."""
+LONG_KEY = 40
+"""The same of a private key of which nothing was left out."""
 
 
 class Rules:
@@ -229,10 +238,13 @@ def plausible(rule: Rule, found: bytes) -> bool:
         text = text.rpartition("@")[0].partition(rule.part)[2].partition(":")[2]
         if any(word in text.lower() for word in ("secret", "passw", "token")):
             return False
+    long = LONG
     if rule.id == "private-key":
-        text = text.partition("-----\n")[2] or text[-400:]
-    small = text.lower()
-    if any(word in small for word in _PLACEHOLDERS):
+        lines = _BREAKS.split(text.split("-----", 2)[2])
+        text = "".join(lines)
+        # Prose in the place of a key has no such lines.
+        long = LONG_KEY if max(map(len, lines)) >= LONG_KEY else len(text) + 1
+    if _is_placeholder(text, long):
         return False
     if rule.mixed and not (
         any(c.isdigit() for c in text)
@@ -241,6 +253,17 @@ def plausible(rule: Rule, found: bytes) -> bool:
     ):
         return False
     return bits(text) >= LEAST_BITS
+
+
+def _is_placeholder(text: str, long: int) -> bool:
+    """`long`: characters from which the words may have come up by chance."""
+    small = text.lower()
+    if not any(word in small for word in _PLACEHOLDERS):
+        return False
+    if any(sign in small for sign in _LEFT_OUT):
+        long = max(long, LONG)
+    left = len(_MADE_UP.sub("", small))
+    return left < long or (len(small) - left) * 8 > len(small)
 
 
 def bits(text: str) -> float:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from perdure.kernel.errors import PerdureError
 
 from . import decoding
-from .forms import forms
+from .forms import SHORTEST, Own
+from .harmless import is_harmless
 
 if TYPE_CHECKING:
+    from .known import Known
     from .rules import Rules
 
 _GENERAL = ("escaped", "encoded")
@@ -22,19 +24,13 @@ MOST_DECODED = 4
 """Times the size of the data: more than that is not decoded of it."""
 
 
+_BETWEEN = b"\n\n"
+
+
 class Unavailable(PerdureError):
     """The libraries that scan for leaked secrets are missing, so nothing may pass."""
 
     code = "leak_scan"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Own:
-    """A secret that this installation holds."""
-
-    name: str
-    """As the model may call it, e.g. `secret://github`."""
-    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +73,21 @@ class Leaks:
         """Raises Unavailable where nothing could be scanned."""
         self._current()
 
+    def spares(self, text: str) -> bool:
+        """Whether it is certain, without the libraries, that a scan would find nothing. Never once they
+        are loaded: then scanning is the quicker way. Raises ConfigError as `scan`."""
+        return self._engine is None and is_harmless(_bytes(text), self._own())
+
     def scan(self, data: bytes | str, *, formats: bool = True) -> tuple[Leak, ...]:
         """All that is found, in order. Without `formats`, only the installation's own secrets.
         Raises Unavailable, and ConfigError when the own secrets cannot be read."""
         return self._current().scan(_bytes(data), formats=formats)
+
+    def clear(self, texts: Iterable[str]) -> bool:
+        """Whether it is certain that none of them holds one of the installation's own secrets: all are
+        searched at once. Where one does, or that would take more, False. Raises as `scan`."""
+        long = [_bytes(text) for text in texts if len(text) >= SHORTEST]
+        return not long or self._current().clear(_BETWEEN.join(long))
 
     def redact(self, text: str, *, formats: bool = True) -> tuple[str, int]:
         """The text with a mark in place of each secret, and how many there were. Raises as `scan`."""
@@ -116,14 +123,14 @@ class _Engine:
 
     def __init__(self, own: Sequence[Own]) -> None:
         try:
-            import ahocorasick  # type: ignore[import-not-found]
             import re2  # type: ignore[import-untyped]
 
+            from .known import Known
             from .rules import Rules
         except ImportError as error:
             raise Unavailable(
                 f"Nothing can be scanned for leaked secrets: {error.name} is not installed.",
-                hint="Install Perdure again: pyahocorasick and google-re2 come with it.",
+                hint="Install Perdure again: google-re2 comes with it.",
             ) from error
         self.own = own
         self._rules: Rules = Rules()
@@ -133,32 +140,36 @@ class _Engine:
         shortest = min((len(secret.value.strip()) for secret in own), default=20)
         self._escaped: Any = re2.compile(decoding.words(shortest), options)
         self._run: Any = re2.compile(decoding.RUN, options)
-        patterns: dict[bytes, tuple[Own, str]] = {}
-        for secret in own:
-            for pattern, form in forms(secret.value).items():
-                patterns.setdefault(pattern, (secret, form))
-        self._words: Any = None
-        if patterns:
-            # The library works on text: each byte stands for the character of the same number.
-            self._words = ahocorasick.Automaton()
-            for pattern, (secret, form) in patterns.items():
-                word = pattern.decode("latin-1")
-                self._words.add_word(word, (len(word), secret, form))
-            self._words.make_automaton()
+        self._known: Known = Known(own)
 
     def scan(self, data: bytes, *, formats: bool) -> tuple[Leak, ...]:
         found = self._look(data, formats, DEPTH, MOST_DECODED * len(data) + 4_096)
         return tuple(_joined(found))
 
+    def clear(self, data: bytes) -> bool:
+        """Of own secrets. Texts that stand in it with `_BETWEEN` between them are read as each alone would
+        be: nothing that is decoded goes on over it. What came of several may run together, so that an
+        encoding within an encoding is not for here."""
+        for view in (None, *self._views(data)):
+            inner = data if view is None else view.data
+            if next(self._known.find(inner), None) is not None:
+                return False
+            if view is not None and any(self._views(inner)):
+                return False
+        return True
+
+    def _views(self, data: bytes) -> Iterator[decoding.View]:
+        if (view := decoding.unescaped(data, self._escaped)) is not None:
+            yield view
+        if (view := decoding.decoded_runs(data, self._run)) is not None:
+            yield view
+
     def _look(self, data: bytes, formats: bool, depth: int, budget: int) -> Iterator[Leak]:
         yield from self._plain(data, formats)
         if depth == 0 or budget <= 0:
             return
-        for view in (
-            decoding.unescaped(data, self._escaped),
-            decoding.decoded_runs(data, self._run),
-        ):
-            if view is None or len(view.data) > budget:
+        for view in self._views(data):
+            if len(view.data) > budget:
                 continue
             budget -= len(view.data)
             for leak in self._look(view.data, formats, depth - 1, budget):
@@ -167,12 +178,10 @@ class _Engine:
                 yield Leak(kind=leak.kind, name=leak.name, form=form, start=start, end=end)
 
     def _plain(self, data: bytes, formats: bool) -> Iterator[Leak]:
-        if self._words is not None:
-            for last, (size, secret, form) in self._words.iter(data.decode("latin-1")):
-                start, end = last + 1 - size, last + 1
-                if form == "plain":
-                    start, end = _grown(data, start, end, secret.value)
-                yield Leak(kind="own", name=secret.name, form=form, start=start, end=end)
+        for start, end, secret, form in self._known.find(data):
+            if form == "plain":
+                start, end = _grown(data, start, end, secret.value)
+            yield Leak(kind="own", name=secret.name, form=form, start=start, end=end)
         if formats:
             for rule, start, end in self._rules.find(data):
                 yield Leak(kind=rule.id, name=rule.title, form="plain", start=start, end=end)

@@ -80,7 +80,7 @@ class CleanStream:
 
     def _pass(self, text: str) -> None:
         try:
-            clean, _ = self._leaks.redact(text)
+            clean = text if self._leaks.spares(text) else self._leaks.redact(text)[0]
         except PerdureError:
             clean = WITHHELD
         except (RecursionError, MemoryError):

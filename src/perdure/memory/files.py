@@ -6,21 +6,22 @@ import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
+
+import msgspec
 
 CURATED_SHARE = 2 / 3
 """Of the room, for MEMORY.md when the daily logs need theirs too."""
 READ_MOST = 4_000_000
 """Bytes of a file that are looked at; a larger one is cut there."""
 
+_NO_LINK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Path below the memory folder."""
     digest: str
@@ -82,17 +83,32 @@ def _read(folder: Path, name: str) -> str:
 def _opened(folder: Path, name: str) -> int:
     """A regular file in the folder, as a descriptor. Links may lead from one file in the folder to
     another and nowhere else, or a link would put any file into a prompt. Raises OSError."""
-    root = Path(os.path.realpath(folder.parent)) / folder.name
-    real = Path(os.path.realpath(root / name))
-    if not real.is_relative_to(root):  # so it is when the folder itself is a link
-        raise OSError(errno.ELOOP, "leads out of the memory folder")
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(root, flags | os.O_DIRECTORY)
-    for part in real.relative_to(root).parts:
+    root = os.open(folder, _NO_LINK | os.O_DIRECTORY)  # also when the folder itself is a link
+    try:
         try:
-            deeper = os.open(part, flags, dir_fd=fd)
+            return _below(root, name.split("/"))
+        except OSError as error:
+            # ELOOP for a file, ENOTDIR for a folder that is a link.
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+                raise
+        within = os.path.realpath(folder)
+        real = os.path.realpath(f"{within}/{name}")
+        if not real.startswith(f"{within}/"):
+            raise OSError(errno.ELOOP, "leads out of the memory folder")
+        return _below(root, real[len(within) + 1 :].split("/"))
+    finally:
+        os.close(root)
+
+
+def _below(root: int, parts: list[str]) -> int:
+    """Through no link."""
+    fd = root
+    for part in parts:
+        try:
+            deeper = os.open(part, _NO_LINK, dir_fd=fd)
         finally:
-            os.close(fd)
+            if fd != root:
+                os.close(fd)
         fd = deeper
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 from perdure.kernel.errors import ConfigError, ModelError, PerdureError
 from perdure.kernel.events import Native, RequestId, ToolCall
 from perdure.kernel.ports import Emit
-from perdure.kernel.prompt import Prompt, Reply
+from perdure.kernel.prompt import Item, Prompt, Reply
 
 from .failures import failure, read_error, readable
 from .prices import Price
@@ -21,6 +21,7 @@ from .redact import Redactor
 from .reply import Draft
 from .spec import ModelSpec
 from .sse import EventTooLong, SseParser
+from .transcript import Kept, Transcript
 from .wire import Http, Response
 
 MAX_REPLY_BYTES = 128 * 1024 * 1024
@@ -49,6 +50,8 @@ class Adapter(ABC):
 
     mends: ClassVar[bool] = False
     """Its reader's `native` writes calls that came broken as they were mended."""
+    transcript: Transcript
+    """The session's items in this format."""
     reserved: ClassVar[frozenset[str]] = frozenset()
     """Fields of the body that `extra` may not set, for the adapter writes them from the prompt."""
 
@@ -93,7 +96,7 @@ class Adapter(ABC):
                     url, headers, pieces, timeout=self.spec.timeout_seconds
                 ) as response,
             ):
-                await self._read(response, reader, key)
+                await self._read(response, reader, key, draft)
             return draft.finish(reader.native, self._price.of, mends=self.mends, ids=self.call_id)
         except ModelError as error:
             if not error.partial and error.kind != "empty":
@@ -114,10 +117,18 @@ class Adapter(ABC):
         """A call's id as the API takes it back; a server may give out others."""
         return identity
 
+    def keep(self, items: Sequence[Item], revision: int) -> Kept | None:
+        """What was encoded of the items that the session's prompts bring, for a snapshot."""
+        return self.transcript.keep(items, revision)
+
+    def take_up(self, kept: Kept, items: Sequence[Item]) -> None:
+        """Before the first call: what another time was kept of them. Ignored where it does not fit."""
+        self.transcript.take_up(kept, items)
+
     async def close(self) -> None:  # noqa: B027 (most adapters hold nothing: connections are shared)
         """Let go of what the adapter holds besides the shared connections."""
 
-    async def _read(self, response: Response, reader: Reader, key: str) -> None:
+    async def _read(self, response: Response, reader: Reader, key: str, draft: Draft) -> None:
         if response.status != 200:
             raise self._refused(response, await response.read(), key)
         kind = response.headers.get("content-type", "")
@@ -131,9 +142,10 @@ class Adapter(ABC):
                 size += len(chunk)
                 if size > MAX_REPLY_BYTES:
                     raise EventTooLong
-                for event, data in parser.feed(chunk):
-                    events += 1
-                    reader.take(event, data)
+                with draft.together():
+                    for event, data in parser.feed(chunk):
+                        events += 1
+                        reader.take(event, data)
                 if reader.done:
                     await response.drain()
                     return

@@ -27,7 +27,7 @@ from .codec import encode
 from .most import ByLimit
 from .reply import Draft
 from .spec import ModelSpec
-from .transcript import PrefixBytes, Transcript, comma
+from .transcript import Passing, PrefixBytes, Transcript, comma
 from .wire import Http
 
 BASE_URL = "https://api.anthropic.com"
@@ -50,7 +50,7 @@ class Anthropic(Adapter):
         super().__init__(spec, http)
         self._claude = Claude(spec.name)
         self._url = f"{(spec.base_url or BASE_URL).rstrip('/').removesuffix('/v1')}/v1/messages"
-        self._items = Transcript(self._encode_item)
+        self.transcript = Transcript(self._encode_item, FORMAT)
         self._prefix = PrefixBytes(self._encode_prefix)
         self._heads = ByLimit(
             spec.max_output_tokens,
@@ -82,9 +82,9 @@ class Anthropic(Adapter):
         return reply
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
-        pieces = self._items.sync(prompt)
+        pieces = self.transcript.sync(prompt)
         end, before = len(pieces) - 1, min(self._marked, len(pieces) - 1)
-        blocks, settled = self._items.settled(before if before >= 0 else max(0, end))
+        blocks, settled = self.transcript.settled(before if before >= 0 else max(0, end))
         rest = pieces[settled:]
         for at in {end, before}:
             if at >= 0 and not isinstance(prompt.items[at], AssistantItem):
@@ -140,7 +140,7 @@ class Anthropic(Adapter):
             answer, revision, tail = self._answered
             if item.native == answer:
                 self._answered, self._said = None, (revision, tail)
-                return user_message([text_block(tail)]) + b"," + message
+                return Passing(user_message([text_block(tail)]) + b"," + message)
         return message
 
     def _head(self, drop_stale: bool, most: int | None) -> bytes:

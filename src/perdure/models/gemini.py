@@ -82,12 +82,12 @@ class Gemini(Adapter):
         self._url = f"{base}/models/{model}:streamGenerateContent?alt=sse"
         found = re.search(r"gemini-(\d+)(?:\.(\d+))?", model)
         self._version = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-        self._items = Transcript(self._encode_item)
+        self.transcript = Transcript(self._encode_item, f"{self.format} {self._version}")
         self._prefix = PrefixBytes(self._encode_prefix)
         self._settings = ByLimit(spec.max_output_tokens, self._encode_settings)
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
-        contents = self._items.joined(prompt)
+        contents = self.transcript.joined(prompt)
         if not contents or contents[0].startswith(_MODEL):
             contents = comma([_FIRST, b"".join(contents)], after=False)
         if prompt.tail.strip():

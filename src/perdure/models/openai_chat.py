@@ -35,7 +35,7 @@ class OpenAIChat(Adapter):
         self._dialect = dialect_of(spec)
         self._url = f"{base_url(spec)}/chat/completions"
         self._items = ChatItems(self._dialect)
-        self._transcript = Transcript(self._items.item)
+        self.transcript = Transcript(self._items.item, f"{FORMAT} {self._dialect}")
         self._system = PrefixBytes(self._items.prefix)
         self._tools = PrefixBytes(tools_json)
         self._ends = ByLimit(spec.max_output_tokens, self._settings)
@@ -44,8 +44,8 @@ class OpenAIChat(Adapter):
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
         system = self._system.of(prompt.prefix)
         messages = [system] if system else []
-        pieces = self._transcript.sync(prompt)
-        blocks, settled = self._transcript.settled(len(pieces) - 1)
+        pieces = self.transcript.sync(prompt)
+        blocks, settled = self.transcript.settled(len(pieces) - 1)
         last = pieces[settled:]
         if self._dialect.cache_marks and prompt.items:
             marked = self._items.marked(prompt.items[-1], prompt.images)

@@ -17,6 +17,7 @@ from perdure.kernel.events import Json, Native, StopReason, ToolCall, Usage
 
 from .codec import clean, decode, encode
 from .failures import error_of, problem
+from .openai_chat_chunks import Chunk, usual
 from .openai_chat_items import FORMAT
 from .reply import Block, Draft, native
 
@@ -64,8 +65,39 @@ class ChatStream:
             if self._draft.stop is None:
                 # Some servers name no reason; then this is as good as one.
                 self._draft.stop = "end"
+        elif (chunk := usual(data)) is not None:
+            self._usual(chunk)
         elif data:
             self.chunk(_read(data))
+
+    def _usual(self, chunk: Chunk) -> None:
+        """The same as `chunk`, for one that has nothing special in it."""
+        if chunk.model:
+            self._draft.model = chunk.model
+        if chunk.choices:
+            choice = chunk.choices[0]
+            delta, draft = choice.delta, self._draft
+            if reasoning := delta.reasoning_content or delta.reasoning:
+                if not self._reasoning_field:
+                    self._reasoning_field = _REASONING[0 if delta.reasoning_content else 1]
+                draft.thinking("thinking", reasoning)
+            if content := delta.content:
+                if self._parts:
+                    self._add_part({"type": "text", "text": content}, "text")
+                draft.text("text", content)
+            for piece in delta.tool_calls or ():
+                function = piece.function
+                id, name, arguments = piece.id or "", "", ""
+                if function is not None:
+                    name, arguments = function.name or "", function.arguments or ""
+                slot = self._slot(piece.index, id, name)
+                slot.id = slot.id or id
+                draft.call(slot, id=id, name=name, arguments=arguments)
+            if choice.finish_reason:
+                self._finish(choice.finish_reason)
+        if chunk.usage or (chunk.usage is not None and not chunk.choices):
+            self._draft.usage = usage_of(chunk.usage)
+            self.cost_usd = cost_of(chunk.usage)
 
     def chunk(self, chunk: Object) -> None:
         """One chunk, or a whole completion from a server that does not stream."""
@@ -234,7 +266,10 @@ class ChatStream:
         says so; else a name starts a call, and anything more belongs to the last."""
         calls = self._calls
         if isinstance(index, int):
-            slot = next((c for c in reversed(calls) if c.index == index), None)
+            last = calls[-1] if calls else None
+            slot = last
+            if last is not None and last.index != index:
+                slot = next((c for c in reversed(calls) if c.index == index), None)
             if slot is not None and not (name and id and slot.id and id != slot.id):
                 return slot
         else:

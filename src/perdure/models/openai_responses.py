@@ -43,13 +43,13 @@ class OpenAIResponses(Adapter):
     def __init__(self, spec: ModelSpec, http: Http) -> None:
         super().__init__(spec, http)
         self._url = f"{base_url(spec)}/responses"
-        self._transcript = Transcript(item_json)
+        self.transcript = Transcript(item_json, FORMAT)
         self._instructions = PrefixBytes(instructions_json)
         self._tools = PrefixBytes(tools_json)
         self._ends = ByLimit(spec.max_output_tokens, self._settings)
 
     def request(self, prompt: Prompt) -> tuple[str, Sequence[bytes]]:
-        items = self._transcript.joined(prompt)
+        items = self.transcript.joined(prompt)
         if prompt.tail:
             items += comma([user_json(prompt.tail)], after=bool(items))
         head, foot = self._ends.of(prompt.max_output)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from perdure import hosts
@@ -13,6 +14,7 @@ from .providers import Provider
 _PORTS = {"http": 80, "https": 443}
 
 
+@functools.lru_cache(256)
 def origin(url: str) -> str:
     """`scheme://host[:port]` of an address, in one spelling; empty for an empty one. Raises ConfigError."""
     if not url:
@@ -30,13 +32,15 @@ def origin(url: str) -> str:
     )
 
 
+@functools.lru_cache(256)
 def own_origins(row: Provider) -> tuple[str, ...]:
     """Those that belong to the provider."""
     named = tuple(f"https://{host}" for host in row.hosts)
     return (*named, origin(row.base_url)) if row.base_url else named
 
 
-def base_variables(variables: Sequence[str]) -> tuple[str, ...]:
+@functools.lru_cache(256)
+def base_variables(variables: tuple[str, ...]) -> tuple[str, ...]:
     """Variables that name an address beside those of a key: OPENAI_API_KEY has OPENAI_BASE_URL."""
     stems = (name.removesuffix("_API_KEY").removesuffix("_API_TOKEN") for name in variables)
     return tuple(f"{stem}_BASE_URL" for stem in stems)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from perdure.kernel.events import Usage
 
@@ -53,10 +54,10 @@ def context_window(provider: str, name: str) -> int | None:
 class Price:
     """The price of one model."""
 
-    __slots__ = ("_free", "_info", "_known", "_rates", "_spec")
+    __slots__ = ("_free", "_info", "_known", "_rates", "spec")
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._free = spec.provider in FREE
         self._info: ModelInfo | None = None
         self._rates: tuple[ModelPrice, Rates] | None = None
@@ -70,7 +71,7 @@ class Price:
             yield
             return
         lookup = asyncio.create_task(
-            asyncio.to_thread(model_info, self._spec.provider, self._spec.name)
+            asyncio.to_thread(model_info, self.spec.provider, self.spec.name)
         )
         try:
             yield
@@ -78,12 +79,18 @@ class Price:
             self._info = await lookup
             self._known = True
 
+    async def look_up(self) -> None:
+        """As `known`, with nothing to do meanwhile."""
+        if not self._known:
+            async with self.known():
+                pass
+
     def of(self, usage: Usage) -> float | None:
         """US dollars; None where no price is known."""
         if self._free:
             return 0.0
-        if self._spec.price is not None:
-            per_input, per_output = self._spec.price
+        if self.spec.price is not None:
+            per_input, per_output = self.spec.price
             return (usage.input * per_input + usage.output * per_output) / 1e6
         if self._info is None:
             return None
@@ -94,8 +101,7 @@ class Price:
         return self._rates[1].cost(usage)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True):
     """US dollars a token, by how many input tokens the request has: the last tier passed holds."""
 
     base: float
@@ -110,8 +116,7 @@ class Rate:
         return price
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(msgspec.Struct, frozen=True):
     """What each kind of token costs; input that is not listed as cached costs what input costs."""
 
     input: Rate

@@ -6,7 +6,8 @@ makes whole what servers leave broken: call ids missing or double, arguments tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -71,16 +72,31 @@ class Draft:
         self._request = request
         self._emit = emit
         self._calls = 0
+        self._held = False
+        self._unshown: tuple[Block, str, list[str]] | None = None
+        """A part, a name that it is announced with, and its pieces that are to be shown."""
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What comes while the block runs is shown when it ends, pieces of one part as one."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._flush()
 
     def text(self, key: Hashable, piece: str) -> None:
         if piece:
-            self._block(key, "text").pieces.append(piece)
-            self._emit(TextDelta(request=self._request, text=clean(piece)))
+            block = self._block(key, "text")
+            block.pieces.append(piece)
+            self._show(block, piece)
 
     def thinking(self, key: Hashable, piece: str) -> None:
         if piece:
-            self._block(key, "thinking").pieces.append(piece)
-            self._emit(ThinkingDelta(request=self._request, text=clean(piece)))
+            block = self._block(key, "thinking")
+            block.pieces.append(piece)
+            self._show(block, piece)
 
     def call(self, key: Hashable, *, id: str = "", name: str = "", arguments: str = "") -> None:
         """Open a call, or add to it; an id or name once known stays."""
@@ -99,14 +115,7 @@ class Draft:
                 del block.pieces[1:]
                 block.pieces = [block.pieces[0][:MAX_UNPARSED_CHARS]] if block.pieces else []
         if announced or arguments:
-            self._emit(
-                CallDelta(
-                    request=self._request,
-                    index=block.index,
-                    name=announced,
-                    arguments=clean(arguments) if not block.too_long else "",
-                )
-            )
+            self._show(block, "" if block.too_long else arguments, announced)
 
     @property
     def next_id(self) -> str:
@@ -153,6 +162,30 @@ class Draft:
             cost_usd=cost(self.usage),
             native=native(calls) if intact or mends else None,
         )
+
+    def _show(self, block: Block, piece: str, name: str = "") -> None:
+        if self._unshown is not None and self._unshown[0] is block and not name:
+            self._unshown[2].append(piece)
+            return
+        self._flush()
+        self._unshown = block, name, [piece]
+        if not self._held:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unshown is None:
+            return
+        block, name, pieces = self._unshown
+        self._unshown = None
+        text = clean("".join(pieces))
+        if block.kind == "text":
+            self._emit(TextDelta(request=self._request, text=text))
+        elif block.kind == "thinking":
+            self._emit(ThinkingDelta(request=self._request, text=text))
+        else:
+            self._emit(
+                CallDelta(request=self._request, index=block.index, name=name, arguments=text)
+            )
 
     def _block(self, key: Hashable, kind: Literal["text", "thinking", "call"]) -> Block:
         block = self.blocks.get(key)

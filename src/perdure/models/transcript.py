@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from perdure import __version__
+from perdure.kernel.errors import NotFound
+from perdure.kernel.events import Image
 from perdure.kernel.prompt import ImageSource, Item, Prefix, Prompt
 
 EncodeItem = Callable[[Item, ImageSource | None], bytes]
@@ -17,44 +22,154 @@ BLOCK_BYTES = 64 * 1024
 """Old pieces are joined to blocks of about this size, once: a long history is then sent as it lies,
 without being copied into one body for every request."""
 
+ENCODING = 1
+"""Raise it with every change of what any adapter makes of an item: kept pieces are then encoded anew."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The pieces of a session's first items, to be taken up after the session was closed."""
+
+    key: str
+    """What they depend on besides the items."""
+    revision: int
+    """Of the prompts they were made for."""
+    sizes: list[int]
+    """Bytes of each; -1 for one that is not kept."""
+    body: bytes
+    """All that are kept and not empty, joined by commas, as they are sent."""
+
+
+class Passing(bytes):
+    """A piece that is not kept, because encoding the item again may rightly give another."""
+
 
 class Transcript:
     """The pieces of one session. Rebuilt from the prompt at any time; holds no truth of its own."""
 
-    __slots__ = ("_blocks", "_encode", "_items", "_pieces", "_revision", "_settled")
+    __slots__ = (
+        "_blocks",
+        "_encode",
+        "_holes",
+        "_images",
+        "_items",
+        "_kept",
+        "_key",
+        "_of",
+        "_pieces",
+        "_revision",
+        "_settled",
+        "_taken",
+    )
 
-    def __init__(self, encode: EncodeItem) -> None:
+    def __init__(self, encode: EncodeItem, key: str = "") -> None:
+        """`key`: all that `encode` depends on besides item and images."""
         self._encode = encode
+        self._key = f"{__version__} {ENCODING} {key}"
         self._items: list[Item] = []
         self._pieces: list[bytes] = []
         self._revision = -1
         self._blocks: list[bytes] = []
         self._settled = 0
         """How many pieces the blocks hold."""
+        self._of: Sequence[Item] | None = None
+        """What the pieces were last synced with. Compared, and only ever longer."""
+        self._taken = 0
+        """Pieces taken up, of the first items of `_of`, that are not in `_items`."""
+        self._kept: Kept | None = None
+        """While those are in the blocks only."""
+        self._holes: list[int] = []
+        """Pieces taken up that are still to be encoded."""
+        self._images = _Watched()
+
+    def keep(self, items: Sequence[Item], revision: int) -> Kept | None:
+        """The pieces, if they are those of these items, the very sequence of the session's prompts."""
+        if items is not self._of or revision != self._revision or self._holes:
+            return None
+        self._cut()
+        kept = [None if type(p) is Passing or b"\n" in p else p for p in self._pieces]
+        return Kept(
+            key=self._key,
+            revision=revision,
+            sizes=[-1 if p is None else len(p) for p in kept],
+            body=b",".join(filter(None, kept)),
+        )
+
+    def take_up(self, kept: Kept, items: Sequence[Item]) -> None:
+        """Begin with what was kept, where it is of the same encoding. `items`: the very sequence that
+        the next prompts bring; not looked at now."""
+        sizes, count = kept.sizes, len(kept.sizes)
+        if kept.key != self._key or count > len(items) or self._of is not None:
+            return
+        self._of, self._revision, self._taken = items, kept.revision, count
+        self._kept, self._pieces = kept, [b""] * count
+        if min(sizes, default=0) < 0:
+            self._holes = [index for index, size in enumerate(sizes) if size < 0]
+            self._cut()
+        elif kept.body:
+            self._blocks, self._settled = [kept.body], count
+
+    def _cut(self) -> None:
+        """Cut what was taken up into its pieces."""
+        if self._kept is None:
+            return
+        sizes, body, at = self._kept.sizes, self._kept.body, 0
+        for index, size in enumerate(sizes):
+            if size > 0:
+                self._pieces[index] = body[at : at + size]
+                at += size + 1
+        self._kept = None
 
     def sync(self, prompt: Prompt) -> list[bytes]:
-        """One piece per item of the prompt, in order. The list is ours: read it, do not change it.
+        """One piece per item of the prompt, in order; those that came with `take_up` may stand in the
+        blocks of `settled` only, and be empty here. The list is ours: read it, do not change it.
 
         Costs the new items only, unless the revision changed; then one pass, and the encoding of the
         items that were replaced. An item that gives no bytes has an empty piece."""
-        items, pieces = self._items, self._pieces
-        if prompt.revision != self._revision or not _continues(prompt.items, items):
-            known = {id(item): piece for item, piece in zip(items, pieces, strict=True)}
-            fresh = list(prompt.items)
-            encode, images = self._encode, prompt.images
+        fresh = prompt.items
+        if self._holes and self._of is not None:
+            for index in self._holes:
+                self._pieces[index] = self._encoded(self._of[index], prompt.images)
+            self._holes = []
+        if prompt.revision != self._revision or not self._continues(fresh):
             # The old items are alive until here, so no id can have been given to another object.
-            rebuilt = [
-                piece if (piece := known.get(id(item))) is not None else encode(item, images)
+            self._cut()
+            known = {id(i): piece for i, piece in zip(self._all(), self._pieces, strict=True)}
+            self._pieces = [
+                piece
+                if (piece := known.get(id(item))) is not None
+                else self._encoded(item, prompt.images)
                 for item in fresh
             ]
-            self._items, self._pieces, self._revision = fresh, rebuilt, prompt.revision
+            self._items, self._taken, self._revision = list(fresh), 0, prompt.revision
             self._blocks, self._settled = [], 0
-            return rebuilt
-        for index in range(len(items), len(prompt.items)):
-            item = prompt.items[index]
-            pieces.append(self._encode(item, prompt.images))
-            items.append(item)
-        return pieces
+        self._of = fresh
+        for index in range(len(self._pieces), len(fresh)):
+            item = fresh[index]
+            self._pieces.append(self._encoded(item, prompt.images))
+            self._items.append(item)
+        return self._pieces
+
+    def _encoded(self, item: Item, images: ImageSource | None) -> bytes:
+        watched = self._images
+        watched.source, watched.asked = images, False
+        piece = self._encode(item, watched)
+        # An image may be gone the next time; and it is on disk already.
+        return Passing(piece) if watched.asked else piece
+
+    def _all(self) -> list[Item]:
+        taken = self._of[: self._taken] if self._of is not None and self._taken else ()
+        return [*taken, *self._items]
+
+    def _continues(self, longer: Sequence[Item]) -> bool:
+        """Whether more was only appended. Looking at both ends is enough to notice a prompt of another
+        kind (a request to summarise) between those of the session, whose revision may be the same."""
+        if longer is self._of and len(longer) >= len(self._pieces):
+            return True
+        shorter = self._all()
+        count = len(shorter)
+        return not count or (
+            len(longer) >= count and longer[0] is shorter[0] and longer[count - 1] is shorter[-1]
+        )
 
     def joined(self, prompt: Prompt) -> list[bytes]:
         """Chunks that make the pieces of the prompt, joined by commas; none if all are empty."""
@@ -66,6 +181,7 @@ class Transcript:
         """(blocks, n): chunks that make the first n of the synced pieces, joined by commas, n being at
         most `limit`. Empty pieces are left out. The list is ours."""
         if limit < self._settled:
+            self._cut()
             self._blocks, self._settled = [], 0
         fresh = self._pieces[self._settled : limit]
         if sum(map(len, fresh)) >= BLOCK_BYTES:
@@ -83,13 +199,18 @@ def comma(pieces: list[bytes], *, after: bool) -> list[bytes]:
     return [b",".join((b"", *whole) if after else whole)]
 
 
-def _continues(longer: Sequence[Item], shorter: list[Item]) -> bool:
-    """Whether more was only appended. Looking at both ends is enough to notice a prompt of another
-    kind (a request to summarise) between those of the session, whose revision may be the same."""
-    count = len(shorter)
-    return not count or (
-        len(longer) >= count and longer[0] is shorter[0] and longer[count - 1] is shorter[-1]
-    )
+class _Watched(ImageSource):
+    """Notes whether an image was asked for."""
+
+    def __init__(self) -> None:
+        self.source: ImageSource | None = None
+        self.asked = False
+
+    def read_image(self, image: Image) -> bytes:
+        self.asked = True
+        if self.source is None:
+            raise NotFound("there are no images here")
+        return self.source.read_image(image)
 
 
 class PrefixBytes:

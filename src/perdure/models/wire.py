@@ -33,6 +33,7 @@ class Http:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._proxies: dict[str, str | None] = {}
 
@@ -70,6 +71,16 @@ class Http:
                 read_bufsize=2**18,
             )
         return self._session
+
+    def silence(self, seconds: float) -> aiohttp.ClientTimeout:
+        """The longest between two bytes."""
+        if seconds not in self._timeouts:
+            import aiohttp
+
+            self._timeouts[seconds] = aiohttp.ClientTimeout(
+                total=None, connect=CONNECT_SECONDS, sock_read=seconds
+            )
+        return self._timeouts[seconds]
 
     def proxy(self, url: str) -> str | None:
         """From the environment (HTTPS_PROXY, NO_PROXY …), looked up once per origin."""
@@ -144,8 +155,6 @@ class Exchange:
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Response:
-        import aiohttp
-
         session = self._http.session()
         size = sum(map(len, self._chunks))
         data: bytes | Chunks
@@ -164,9 +173,7 @@ class Exchange:
                     headers=self._headers,
                     proxy=self._http.proxy(self._url),
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, connect=CONNECT_SECONDS, sock_read=self._timeout
-                    ),
+                    timeout=self._http.silence(self._timeout),
                 )
         except Exception as error:
             raise _failed(error, self._url, answered=False) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 TIMEOUT = 60.0
 TRY_AGAIN = 75
@@ -12,8 +12,7 @@ HOPELESS = frozenset((64, 65, 66, 67, 68, 77, 78))
 permission, configuration."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Channel:
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: str
     """For the shell, run in the workspace. The letter is on its standard input, as JSON; exit code 0

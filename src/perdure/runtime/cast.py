@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from perdure.agents import Agent
 from perdure.agents.config import OneModel
@@ -10,12 +11,25 @@ from perdure.context import ContextBudget, SessionContext
 from perdure.kernel.desk import Setup
 from perdure.kernel.errors import InvalidInput
 from perdure.kernel.ports import Model
+from perdure.kernel.prompt import Item
 from perdure.models import ModelSpec
 
 from .services import ModelSource
 
+if TYPE_CHECKING:
+    from perdure.models.transcript import Kept
+
 EMBEDDED = ModelSpec(provider="rehearsal", name="")
 """Used when neither agent nor workspace names a model and no provider has a key."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A model whose pieces of a conversation outlive it. See `perdure.models.adapter.Adapter`."""
+
+    def keep(self, items: Sequence[Item], revision: int, /) -> Kept | None: ...
+
+    def take_up(self, kept: Kept, items: Sequence[Item], /) -> None: ...
 
 
 class Cast:
@@ -23,6 +37,8 @@ class Cast:
         """`agent` is asked at each turn, so that a reload takes effect; it may raise PerdureError."""
         self._agent, self._source = agent, models
         self._open: list[tuple[ModelSpec, Model]] = []
+        self._kept: tuple[Kept, Sequence[Item]] | None = None
+        """Pieces that wait for the model they are of, until the first turn."""
         self.name = ""
         """Of the model last set up, or that would be."""
 
@@ -31,7 +47,7 @@ class Cast:
         agent = self._agent()
         specs = self.specs(agent, chosen)
         models = [self._model(spec) for spec in specs]
-        self.name = models[0].name
+        self.name, self._kept = models[0].name, None
         context.budget = self._budget(agent, min(self._source.window(s) for s in specs))
         return Setup(models=models, limits=agent.limits, collect=agent.session.collect_ms / 1000)
 
@@ -50,6 +66,19 @@ class Cast:
         self.name = _name(spec)
         return self._budget(agent, spec.context_window or ContextBudget().window)
 
+    def keep(self, context: SessionContext) -> Kept | None:
+        """What a model was last sent of the conversation, to be sent again after the next opening."""
+        found = [
+            kept
+            for _, model in self._open
+            if isinstance(model, Keeping) and (kept := model.keep(context.items, context.revision))
+        ]
+        return max(found, key=lambda kept: len(kept.sizes), default=None)
+
+    def take_up(self, kept: Kept, context: SessionContext) -> None:
+        """Give that to the model whose pieces they are, should it be used in the first turn."""
+        self._kept = kept, context.items
+
     async def close(self) -> None:
         for _, model in self._open:
             await model.close()
@@ -66,6 +95,8 @@ class Cast:
             if known == spec:
                 return model
         model = self._source.open(spec)
+        if self._kept is not None and isinstance(model, Keeping):
+            model.take_up(*self._kept)
         self._open.append((spec, model))
         return model
 

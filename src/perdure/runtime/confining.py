@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from perdure.agents import Agents
@@ -29,27 +28,36 @@ def uncontained(agents: Agents, agent: str) -> str:
     return "commands reach the whole network, unseen" if settings.network == "open" else ""
 
 
-def containment_of(
-    agents: Agents, outside: Outside, session: str, agent: str, workdir: Path
-) -> Callable[[], Containment]:
-    """For every command anew. Raises PerdureError when the agent's files say nothing that can be used:
-    then nothing runs."""
-    workspace = agents.workspace
+class Containing:
+    """Of the commands of one session, for every command anew. Both raise PerdureError when the agent's
+    files say nothing that can be used: then nothing runs."""
 
-    def containment() -> Containment:
-        confines = confines_of(agents.get(agent).sandbox)
+    def __init__(
+        self, agents: Agents, outside: Outside, session: str, agent: str, workdir: Path
+    ) -> None:
+        self._agents, self._outside = agents, outside
+        self._session, self._agent, self._workdir = session, agent, workdir
+        self._settings: SandboxSettings | None = None
+        self._confines = Confines()
+
+    def confines(self) -> Confines:
+        settings = self._agents.get(self._agent).sandbox
+        if settings is not self._settings:
+            self._confines, self._settings = confines_of(settings), settings
+        return self._confines
+
+    def containment(self) -> Containment:
+        confines, workspace = self.confines(), self._agents.workspace
         proxied = confines.network == "proxy" and confines.backend != "none"
         return Containment(
-            session=session,
-            workdir=workdir,
+            session=self._session,
+            workdir=self._workdir,
             control=(workspace.private, workspace.file),
             hidden=(config_folder(workspace.env),),
             confines=confines,
-            proxy_socket=outside.socket(session, agent) if proxied else None,
-            certificate=outside.certificate if proxied else None,
+            proxy_socket=self._outside.socket(self._session, self._agent) if proxied else None,
+            certificate=self._outside.certificate if proxied else None,
         )
-
-    return containment
 
 
 def cannot_reach_out(confines: Confines) -> bool:

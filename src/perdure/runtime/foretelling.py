@@ -31,7 +31,7 @@ from perdure.sandbox import SupervisedCommands, boot_id
 from perdure.storage import SystemClock, TimeIds
 from perdure.tools import CORE_TOOLS, Bench, Toolbox
 
-from .confining import cannot_reach_out, confines_of, containment_of
+from .confining import Containing, cannot_reach_out
 from .outside import Outside
 from .secrecy import Secrecy
 
@@ -69,14 +69,13 @@ async def foretell(
             also=outside.tools,
         )
         toolbox.refresh()
+        walls = Containing(agents, outside, SESSION, agent, workspace.root)
         bench = Bench(
             toolbox,
             session=SESSION,
             workdir=workspace.root,
             artifacts=_Nowhere(),
-            commands=commands.within(
-                containment_of(agents, outside, SESSION, agent, workspace.root)
-            ),
+            commands=commands.within(walls.containment, walls.confines),
             scratch=private / "processes",
             context=lambda: OWNER,
         )
@@ -99,7 +98,7 @@ async def foretell(
                 directory=TrustFile(private / "trust.yaml").current,
                 admits=lambda url, tool: outside.admits(url, tool, agent),
                 control=lambda path: places.zone(path, write=True) == "control",
-                contained=lambda: cannot_reach_out(confines_of(agents.get(agent).sandbox)),
+                contained=lambda: cannot_reach_out(walls.confines()),
             ),
             environment=commands.environment,
             earlier=lambda: earlier,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -33,34 +32,24 @@ from perdure.kernel.journal import Journal
 from perdure.kernel.labels import Label
 from perdure.kernel.ports import Budgets, Checkpointer, Gate, Hooks, Outbox
 from perdure.kernel.runner import Runner
-from perdure.kernel.state import State, evolve
+from perdure.kernel.state import State
 from perdure.storage import OpenedSession
 
 from .broadcast import Broadcast
 from .cast import Cast
 from .listing import view_of
 from .outcomes import Outcomes
+from .saving import pack
 from .services import Services
 from .views import OpenApproval, OpenDoubt, SessionStatus, SessionView, TurnOutcome
+from .vouching import with_vouched
 
 SNAPSHOT_EVERY, SNAPSHOT_SHARE = 256, 4
 """While a session is in use: records since the last snapshot, at least, and a fourth of the log, so that
 writing them stays cheap. When it is closed, an eighth of those records will do."""
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot holds."""
-
-    state: State
-    context: msgspec.Raw
-
-
-_saved = msgspec.json.Decoder(Saved)
-_encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What stands behind the ports of one session."""
 
     context: SessionContext
@@ -91,6 +80,7 @@ class Live:
         """Why the session cannot go on now."""
         self.held = ""
         """Why it does not go on by itself."""
+        self._warned = ""
         self.progressed: Callable[[], None] | None = None
         """Called once, when the session has made a first step after a restart."""
         self._services, self._rested, self._cast = services, rested, parts.cast
@@ -211,9 +201,12 @@ class Live:
         key: str,
         deliver: str = "",
         label: Label | None = None,
+        release: bool = True,
     ) -> Receipt:
+        """`release`: a person says it, so that a held session goes on."""
         self._usable()
-        self.held = ""
+        if release:
+            self.held = ""
         # Durable with the same commit as the message: a restart must know whom to resume.
         self._services.store.unfinished.mark(self.id)
         with self._breaking():
@@ -235,7 +228,9 @@ class Live:
         open_ones = dict(self.state.approvals)
         try:
             with self._breaking():
-                await self._inbox.decide(answers)
+                await self._inbox.decide(
+                    with_vouched(answers, self.state, self._services.clock.now())
+                )
         finally:
             self.poke()  # one that expired is closed by now, whatever a clock that stood still says
         return [open_ones[a.approval] for a in answers]
@@ -296,6 +291,14 @@ class Live:
         self._usable()
         self._journal.append(NoticeAdded(text=text, audience="model"))
         await self._committed()
+
+    def warn(self, trouble: str) -> None:
+        """Show the owner what is wrong with the files of the workspace, once for each trouble, with
+        what is appended next."""
+        if trouble != self._warned and not self.opened.log.damage:
+            self._warned = trouble
+            if trouble:
+                self._journal.append(NoticeAdded(text=trouble, audience="user", level="warning"))
 
     async def settled(self) -> None:
         """All that was appended so far is on disk."""
@@ -395,7 +398,7 @@ class Live:
         part of those that the last one holds."""
         new = self.state.seq - self._snapshot_at
         if self._saving is None and new >= max(least, share and self._snapshot_at // share):
-            payload = _encode(Saved(state=self.state, context=msgspec.Raw(self._context.dump())))
+            payload = pack(self.state, self._context, self._cast)
             self._snapshot_at = self.state.seq
             # Invariant: tied to the log as it is now, before anything else is appended.
             self._saving = asyncio.create_task(self._write(self.opened.write_snapshot(payload)))
@@ -422,17 +425,3 @@ class Live:
         self.outcomes.close()
         await self._cast.close()
         await self.opened.log.close()
-
-
-def restore(opened: OpenedSession, context: SessionContext) -> State:
-    """Fold what is on disk: a snapshot if one fits, and the records after it."""
-    state, after = State(), 0
-    if opened.snapshot is not None:
-        with contextlib.suppress(msgspec.DecodeError):
-            saved = _saved.decode(opened.snapshot.payload)
-            context.load(bytes(saved.context))
-            state, after = saved.state, opened.snapshot.seq
-    for record in opened.log.read(after=after):
-        evolve(state, record)
-        context.feed(record)
-    return state

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from perdure.agents import Agents, Workspace, open_workspace
+from perdure.agents import Agents, Watched, Workspace, open_workspace
+from perdure.kernel.errors import ConfigError
 from perdure.kernel.ports import Clock, Ids
 from perdure.sandbox import SupervisedCommands, boot_id
 from perdure.storage import Committer, Disk, Index, RealDisk, SessionStore, SystemClock, TimeIds
 from perdure.tools import Tool
 
+from .outside import rules_of
 from .runtime import Runtime
 from .secrecy import Secrecy
 from .services import ModelSource, Services
@@ -36,7 +39,7 @@ async def open_runtime(
     clock = clock or SystemClock()
     committer = Committer(disk or RealDisk())
     commands = SupervisedCommands(private / "processes")
-    agents = Agents(found)
+    agents = Agents(Watched(found, vet, _told))
     services = Services(
         clock=clock,
         ids=ids or TimeIds(),
@@ -52,6 +55,28 @@ async def open_runtime(
     )
     await runtime.start()
     return runtime
+
+
+def vet(workspace: Workspace) -> None:
+    """Whether a perdure.yaml that was changed while it is in use may count. Raises ConfigError."""
+    from perdure.storage.attributes import read
+
+    label = read(str(workspace.file))
+    if label is not None and label.tainted:
+        raise ConfigError(
+            "was written with what others said at hand",
+            file=str(workspace.file),
+            hint=f"If you trust it: perdure label clear {workspace.file}",
+        )
+    rules_of(workspace.config.egress, workspace.config.web)
+
+
+def _told(wrong: ConfigError | None) -> None:
+    logger = logging.getLogger("perdure")
+    if wrong is None:
+        logger.info("perdure.yaml has changed and was read again")
+    else:
+        logger.error("%s; what it said before stays in use", wrong)
 
 
 def registry(workspace: Workspace) -> ModelSource:

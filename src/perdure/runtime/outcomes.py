@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
+
 from perdure.kernel.events import (
+    LimitReached,
     MessageId,
     MessagesTaken,
     ModelResponded,
@@ -14,6 +17,7 @@ from perdure.kernel.events import (
     TurnId,
     TurnStarted,
 )
+from perdure.kernel.limits import told
 
 from .views import TurnOutcome
 
@@ -26,7 +30,7 @@ class Outcomes:
         self._turn: TurnId | None = None
         self._turns: dict[MessageId, TurnId] = {}
         self._ended: dict[TurnId, tuple[TurnEnded, str, float]] = {}
-        self._text = ""
+        self._text, self._limit = "", ""
         self._cost = 0.0
         self._changed = asyncio.Event()
         self.closed = False
@@ -43,11 +47,15 @@ class Outcomes:
             self._text = event.text or self._text
             self._cost += event.cost_usd or 0.0
         elif isinstance(event, TurnStarted):
-            self._turn, self._text, self._cost = event.turn, "", 0.0
+            self._turn, self._text, self._cost, self._limit = event.turn, "", 0.0, ""
             self._turns.update((m, event.turn) for m in event.messages)
         elif isinstance(event, MessagesTaken) and self._turn:
             self._turns.update((m, self._turn) for m in event.messages)
+        elif isinstance(event, LimitReached):
+            self._limit = told(event)
         elif isinstance(event, TurnEnded):
+            if event.reason in ("limit", "budget") and not event.error:
+                event = msgspec.structs.replace(event, error=self._limit)
             self._ended[event.turn] = (event, self._text, self._cost)
             if len(self._ended) > KEPT:
                 gone = next(iter(self._ended))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.agents import Agents
-from perdure.egress import Egress, EgressLog, Rule, Rules, parse_private, parse_rule
+from perdure.egress import Egress, EgressLog, Refusals, Rule, Rules, parse_private, parse_rule
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.labels import UNKNOWN, Label
 from perdure.tools import Tool
@@ -46,6 +46,7 @@ class Outside:
         self._again: asyncio.Future[None] | None = None
         self._private = agents.workspace.private
         self._loop = asyncio.get_running_loop()
+        self.refusals = Refusals()
         self.egress = Egress(
             rules=self.rules,
             scanner=secrecy.leaks,
@@ -84,17 +85,7 @@ class Outside:
 
     def search(self) -> Search | None:
         """The engine behind web_search."""
-        found = self._agents.workspace.config.web.search
-        if found is None:
-            return None
-        return Search(
-            provider=found.provider,
-            url=found.url,
-            secret=found.secret,
-            headers=found.headers,
-            results=found.results,
-            fields={str(name): theirs for name, theirs in found.fields.items()},
-        )
+        return search_of(self._agents.workspace.config.web)
 
     def admits(self, url: str, tool: str, agent: str) -> bool:
         """A rule of the owner's names it. Never raises."""
@@ -130,6 +121,7 @@ class Outside:
 
     async def ended(self, session: str) -> None:
         """A session is closed or deleted: its commands reach nothing any more."""
+        self.refusals.forget(session)
         if self._proxies is not None or (self._private / SOCKETS).is_dir():
             await self._proxy().close(session)
 
@@ -148,6 +140,7 @@ class Outside:
                     self._loop,
                     heard=self._heard,
                     label=self._label,
+                    refused=self.refusals.add,
                 )
             return self._proxies
 
@@ -157,6 +150,20 @@ class Outside:
         if self._proxies is not None:
             await self._proxies.close()
         await self.egress.close()
+
+
+def search_of(web: WebSettings) -> Search | None:
+    found = web.search
+    if found is None:
+        return None
+    return Search(
+        provider=found.provider,
+        url=found.url,
+        secret=found.secret,
+        headers=found.headers,
+        results=found.results,
+        fields={str(name): theirs for name, theirs in found.fields.items()},
+    )
 
 
 def rules_of(egress: EgressSettings, web: WebSettings) -> Rules:

@@ -22,17 +22,8 @@ RESUMING_AT_ONCE = 8
 """Unfinished sessions that are opened together at the start."""
 STEADY_SECONDS = 5.0
 """A session that was resumed and has not brought the process down for so long is innocent."""
-HELD = (
-    "The runtime died {deaths} times in a row while resuming this session, so it waits for you. "
-    "Send it a message, or: perdure session resume {session}"
-)
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 """Seconds between attempts to open again a session that the disk refused, or another process holds."""
-
-
-def held(session: SessionId) -> str:
-    """What its owner is told of a held session."""
-    return HELD.format(deaths=DEATHS, session=session)
 
 
 class Rooms:
@@ -49,7 +40,7 @@ class Rooms:
         self._retries: dict[SessionId, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.held: set[SessionId] = set()
-        """Those that wait for their owner, because the process died at them."""
+        """Those that wait for their owner: the process died at them, or they come from a backup."""
         self._closing = False
 
     def __iter__(self) -> Iterator[Live]:
@@ -116,6 +107,10 @@ class Rooms:
                 await self._leave(live)
             yield
 
+    def why(self, session: SessionId) -> str:
+        """What its owner is told of a held session."""
+        return self._resuming.why(session)
+
     def release(self, session: SessionId) -> None:
         """The owner wants a held one to go on."""
         if session in self.held:
@@ -148,7 +143,7 @@ class Rooms:
             await opened.log.close()
             raise
         self._live[session] = live
-        live.resume(held(session) if session in self.held else "")
+        live.resume(self.why(session) if session in self.held else "")
         self._listing.note(live.view())
         return live
 

@@ -43,14 +43,14 @@ from perdure.kernel.events import (
     Text,
 )
 from perdure.kernel.labels import Label
+from perdure.kernel.state import UNATTENDED
 from perdure.outbox import Letter
 
 from .confining import uncontained
-from .labelling import label_restored
 from .listing import Listing
 from .live import Live
 from .resuming import Resuming
-from .rooms import Rooms, held
+from .rooms import Rooms
 from .services import Services
 from .speakers import speaker
 from .team import Team
@@ -80,14 +80,18 @@ class Runtime:
     def __init__(
         self, workspace: Workspace, agents: Agents, team: Team, services: Services
     ) -> None:
-        self.workspace = workspace
         self._agents, self._team, self._services = agents, team, services
         self._checkpoints = team.checkpoints
         self._started = services.clock.now()
+        self._served = workspace.config.server
         self._listing = Listing(services.index, services.store, self._started)
         resuming = Resuming(workspace.private / "resuming")
         self._rooms = Rooms(team, services, self._listing, resuming)
         self._watch = team.watch(self._tell, lambda s: services.store.exists(SessionId(s)))
+
+    @property
+    def workspace(self) -> Workspace:
+        return self._agents.workspace
 
     async def start(self) -> None:
         """Resume what was unfinished, and from then on let go of what nobody uses."""
@@ -146,6 +150,7 @@ class Runtime:
         return msgspec.structs.replace(
             view,
             mode=self._team.mode(view.agent),
+            wrong=self._wrong(view.agent),
             sandbox=uncontained(self._agents, view.agent),
         )
 
@@ -215,7 +220,10 @@ class Runtime:
             )
         checked = self._team.secrecy.said(_checked(parts))
         live = await self._open(session)
-        self._rooms.release(session)
+        person = source.partition(":")[0] not in UNATTENDED
+        if person:
+            self._rooms.release(session)
+        live.warn(self._wrong(live.state.agent))
         receipt = await live.submit(
             checked,
             mode=mode,
@@ -223,7 +231,8 @@ class Runtime:
             sender=sender,
             key=key,
             deliver=deliver,
-            label=label or speaker(source, sender),
+            label=label or speaker(source, sender, self._team.person),
+            release=person,
         )
         return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
 
@@ -381,14 +390,9 @@ class Runtime:
             await live.tell_model(_put_back(coming, found.at))
         seq, label = live.state.seq, live.state.label
 
-        def restore() -> Restored:
-            # Before, so that nothing comes back without it; after, onto the files themselves.
-            label_restored(self._team.labels, folder, coming.changes, label)
-            restored = self._checkpoints.restore(session, checkpoint, seq=seq)
-            label_restored(self._team.labels, folder, restored.changes, label)
-            return restored
-
-        return await asyncio.to_thread(restore)
+        return await asyncio.to_thread(
+            self._checkpoints.restore, session, checkpoint, seq=seq, unlabelled=label
+        )
 
     # Agents and the process -----------------------------------------------------------------------
 
@@ -413,7 +417,6 @@ class Runtime:
     async def reload(self) -> ReloadReport:
         """Read all agents' files, tools, hooks and policies again."""
         reloaded = await asyncio.to_thread(self._agents.reload)
-        self.workspace = self._agents.workspace
         errors = (*reloaded.errors, *await asyncio.to_thread(self._team.reload))
         return ReloadReport(agents=reloaded.agents, errors=tuple(dict.fromkeys(errors)))
 
@@ -434,6 +437,23 @@ class Runtime:
                 for v in self._agents.list()
                 if (what := uncontained(self._agents, v.name))
             ),
+            trouble=self._agents.trouble(),
+            restart=self._restart(),
+        )
+
+    def _wrong(self, agent: str) -> str:
+        """With the owner's files that sessions of the agent go by."""
+        trouble = self._agents.trouble(agent)
+        kept = [f"{trouble}\nWhat it said before stays in use."] if trouble else []
+        return "\n".join([*kept, *self._team.wrong(agent)])
+
+    def _restart(self) -> tuple[str, ...]:
+        """What was read once, when the server began to listen."""
+        now = self.workspace.config.server
+        return tuple(
+            f"server.{key}"
+            for key in type(now).model_fields
+            if getattr(now, key) != getattr(self._served, key)
         )
 
     # Inside -------------------------------------------------------------------------------------
@@ -454,7 +474,7 @@ class Runtime:
         if (live := self._rooms.get(view.id)) is not None:
             return live.view()
         if view.id in self._rooms.held:
-            return msgspec.structs.replace(view, status="held", error=held(view.id))
+            return msgspec.structs.replace(view, status="held", error=self._rooms.why(view.id))
         return view
 
     def _workdir(self, workdir: str | None) -> Path:

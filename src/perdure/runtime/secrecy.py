@@ -7,6 +7,7 @@ answers on their way out, requests and logs all pass it.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -79,18 +80,16 @@ class OwnSecrets:
         self._vault, self._env, self._token = vault, env, token
         self._server_file = server_file
         self._keys = keys
+        self._files = tuple(
+            map(os.fspath, (keys / "credentials.age", keys / IDENTITY, server_file))
+        )
         self._lock = threading.Lock()
         self._stamps: tuple[object, ...] | None = None
         self._own: tuple[Own, ...] = ()
         self._last: dict[str, tuple[Own, ...]] = {}
 
     def __call__(self) -> Sequence[Own]:
-        stamps = (
-            self._vault.stamp(),
-            _stamp(self._keys / "credentials.age"),
-            _stamp(self._keys / IDENTITY),
-            _stamp(self._server_file),
-        )
+        stamps = (self._vault.stamp(), *map(_stamp, self._files))
         if stamps != self._stamps:
             with self._lock:
                 own, whole = self._collect()
@@ -142,14 +141,23 @@ class OwnSecrets:
         return (Own(name="server token", value=file.token),)
 
     def _of_environment(self) -> list[Own]:
+        """Credentials by their names, those aside that say in which file one is kept."""
         configured = [Own(name="server token", value=self._token)] if self._token else []
         return configured + [
             Own(name=f"variable {name}", value=value.strip())
             for name, value in self._env.items()
             if _CREDENTIAL.search(name.upper())
             and len(value.strip()) >= _LEAST
-            and not value.startswith("/")
+            and not _is_path(value.strip())
         ]
+
+
+def _is_path(value: str) -> bool:
+    """Does it name a place on this machine? Of random values one in sixty-four begins with a slash too."""
+    if not value.startswith("/"):
+        return False
+    folder = os.path.dirname(value)  # noqa: PTH120
+    return os.path.lexists(value) or (folder != "/" and os.path.isdir(folder))  # noqa: PTH112
 
 
 class _ServerFile(msgspec.Struct):
@@ -180,6 +188,13 @@ class Secrecy:
         except PerdureError:
             return WITHHELD
         return clean if count else text
+
+    def clear(self, texts: Sequence[str]) -> bool:
+        """Whether none of them holds one, in one search; False where that cannot be told."""
+        try:
+            return self.leaks.clear(texts)
+        except PerdureError:
+            return False
 
     def refusal(self, paths: Sequence[Path], texts: Sequence[str]) -> str:
         """Credentials do not belong into memory, nor into what agents are made of: all of that is put
@@ -276,9 +291,9 @@ class ScreenedOutbox:
         return ""
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116  # at every scan
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from perdure.kernel.ports import Clock, Ids, Model
 from perdure.storage import Committer, Index, SessionStore
@@ -25,8 +26,7 @@ class ModelSource(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: Ids
     committer: Committer

@@ -14,6 +14,7 @@ from perdure.budgets import BudgetCaps, Caps, Ledger, Quote, Spent
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import Usage
 from perdure.models import ModelSpec
+from perdure.models.prices import Price
 
 from .cast import Cast
 from .views import AgentSpending, SpendingView, Used
@@ -22,17 +23,27 @@ UNPAID = frozenset(("script", "rehearsal"))
 """Models that run in this process."""
 
 
-def caps_of(agent: Callable[[], Agent], workspace: Callable[[], WorkspaceFile]) -> BudgetCaps:
-    """As the files say now. Raises PerdureError."""
-    own, all_ = agent().caps, workspace().spending
-    return BudgetCaps(
-        session=_caps(own["session"]),
-        day=_caps(own["day"]),
-        month=_caps(own["month"]),
-        unattended=_caps(own["unattended"]),
-        workspace_day=_caps(all_.day),
-        workspace_month=_caps(all_.month),
-    )
+class CapsNow:
+    """The caps of a session, as the files say when it is called. Raises PerdureError."""
+
+    def __init__(self, agent: Callable[[], Agent], workspace: Callable[[], WorkspaceFile]) -> None:
+        self._agent, self._workspace = agent, workspace
+        self._read: tuple[object, object] | None = None
+        self._caps = BudgetCaps()
+
+    def __call__(self) -> BudgetCaps:
+        own, all_ = self._agent().caps, self._workspace().spending
+        if self._read is None or self._read[0] is not own or self._read[1] is not all_:
+            self._caps = BudgetCaps(
+                session=_caps(own["session"]),
+                day=_caps(own["day"]),
+                month=_caps(own["month"]),
+                unattended=_caps(own["unattended"]),
+                workspace_day=_caps(all_.day),
+                workspace_month=_caps(all_.month),
+            )
+            self._read = own, all_
+        return self._caps
 
 
 def _caps(settings: CapSettings) -> Caps:
@@ -51,16 +62,15 @@ class Quotes:
     def __init__(self, agent: Callable[[], Agent], chosen: Callable[[], str]) -> None:
         """`chosen`: the owner's model for the session, or empty."""
         self._agent, self._chosen = agent, chosen
+        self._found: tuple[Agent | None, str, str, Price] | None = None
+        """What was found last: for which agent, choice and name, and what."""
 
     async def __call__(self, model: str, tokens: int) -> Quote:
-        spec = self._spec(model)
+        price = self._price(model)
+        spec = price.spec
         if spec.provider in UNPAID:
             return Quote(input=0.0, output=0.0, max_output=spec.max_output_tokens)
-        from perdure.models.prices import Price
-
-        price = Price(spec)
-        async with price.known():  # at once, but for the first time in a process
-            pass
+        await price.look_up()  # at once, but for the first time in a process
         # Some prices rise with the size of the request; nothing is taken to be cached.
         each = max(1, tokens)
         input_ = price.of(Usage(input=each))
@@ -69,16 +79,30 @@ class Quotes:
             return Quote(input=None, output=None, max_output=spec.max_output_tokens)
         return Quote(input=input_ / each, output=both - input_, max_output=spec.max_output_tokens)
 
-    def _spec(self, model: str) -> ModelSpec:
-        """Of a model by its name; one that nobody named is taken apart."""
+    def _price(self, model: str) -> Price:
+        """Of a model by its name."""
         try:
-            for spec in Cast.specs(self._agent(), self._chosen()):
-                if model in (spec.label, spec.provider, f"{spec.provider}:{spec.name}"):
-                    return spec
+            agent = self._agent()
         except PerdureError:
-            pass
-        provider, _, name = model.partition(":" if model.startswith("script:") else "/")
-        return ModelSpec(provider=provider, name=name)
+            agent = None
+        chosen, last = self._chosen(), self._found
+        if last is not None and last[0] is agent and last[1:3] == (chosen, model):
+            return last[3]
+        price = Price(_spec(agent, chosen, model))
+        self._found = agent, chosen, model, price
+        return price
+
+
+def _spec(agent: Agent | None, chosen: str, model: str) -> ModelSpec:
+    """One that nobody named is taken apart."""
+    try:
+        for spec in Cast.specs(agent, chosen) if agent is not None else ():
+            if model in (spec.label, spec.provider, f"{spec.provider}:{spec.name}"):
+                return spec
+    except PerdureError:
+        pass
+    provider, _, name = model.partition(":" if model.startswith("script:") else "/")
+    return ModelSpec(provider=provider, name=name)
 
 
 def overview(ledger: Ledger, agents: Agents, now: datetime) -> SpendingView:

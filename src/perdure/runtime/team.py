@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from perdure.agents import Agent, Agents
 from perdure.agents.config import NAME_PATTERN
@@ -16,8 +17,8 @@ from perdure.checkpoints import Checkpoints, Limits, TurnCheckpoints
 from perdure.context import AgentPrefix, ContextBudget, SessionContext
 from perdure.guard import Flow, Loops, Places, PolicyFiles, PolicyGate, TrustFile
 from perdure.hooks import CommandHook, HookRunner, HookSet
-from perdure.kernel.errors import Damaged, NotFound, PerdureError, StorageError
-from perdure.kernel.events import CheckpointTaken, SessionId, SessionStarted, TurnId
+from perdure.kernel.errors import ConfigError, Damaged, NotFound, PerdureError, StorageError
+from perdure.kernel.events import CheckpointTaken, RequestId, SessionId, SessionStarted, TurnId
 from perdure.kernel.labels import SELF, UNKNOWN, Label
 from perdure.memory import MemoryFiles
 from perdure.outbox import Channel, CommandOutbox, Letters
@@ -27,22 +28,22 @@ from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
 from perdure.tools.labelling import printed_label
 
 from .cast import EMBEDDED, Cast
-from .confining import cannot_reach_out, confines_of, containment_of
+from .confining import Containing, cannot_reach_out
 from .labelling import file_labels
-from .live import Live, Parts, restore
+from .live import Live, Parts
 from .outside import Outside
 from .reading import SessionReader
+from .saving import restore
 from .secrecy import ScreenedOutbox, Secrecy
 from .services import Services
-from .spending import Quotes, caps_of, overview
+from .spending import CapsNow, Quotes, overview
 from .views import SpendingView
 
 CHARS_PER_TOKEN = 3
 """For the cut of tool results, on the safe side of what tokenizers give for text and code."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kit:
+class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """What the sessions of one agent share."""
 
     toolbox: Toolbox
@@ -64,16 +65,17 @@ class Team:
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
+        self.labels = file_labels(agents.workspace.private, services.boot)
         self.checkpoints = Checkpoints(
             agents.workspace.private / "checkpoints",
             services.clock,
             services.ids,
             self._checkpoint_limits,
+            labels=self.labels,
         )
         self.letters = Letters(agents.workspace.private / "outbox")
         self.ledger = Ledger(agents.workspace.private / "budgets", services.clock)
         self.trust = TrustFile(agents.workspace.private / "trust.yaml")
-        self.labels = file_labels(agents.workspace.private, services.boot)
         self.secrecy = secrecy or Secrecy.of(agents.workspace)
         self._contexts: dict[str, Callable[[], Label]] = {}
         """By session that was opened: the label of what it holds."""
@@ -97,14 +99,14 @@ class Team:
         services, kit = self._services, self._kit(agent)
         cast = Cast(lambda: self._agents.get(agent), services.models)
         context = self._context(opened, agent, kit, cast)
-        containment = containment_of(self._agents, self.outside, opened.id, agent, workdir)
+        walls = Containing(self._agents, self.outside, opened.id, agent, workdir)
         budgets = self._budgets(opened.id, agent, lambda: state.model)
         bench = Bench(
             toolbox=kit.toolbox,
             session=opened.id,
             workdir=workdir,
             artifacts=opened.artifacts,
-            commands=self._commands.within(containment),
+            commands=self._commands.within(walls.containment, walls.confines),
             scratch=self._root_private / "processes",
             max_result_chars=context.budget.max_result_tokens * CHARS_PER_TOKEN,
             labels=self.labels,
@@ -115,6 +117,10 @@ class Team:
             screen=self.secrecy,
             doors=self.outside.egress.door(opened.id, agent),
             search=self.outside.search,
+            refusals=self.outside.refusals.of(opened.id),
+            spent=lambda usage, cost_usd: budgets.paid(
+                state, RequestId(services.ids.new("r")), usage, cost_usd
+            ),
         )
         places = Places(
             workspace=self._root,
@@ -138,14 +144,14 @@ class Team:
                 directory=self.trust.current,
                 admits=lambda url, tool: self.outside.admits(url, tool, agent),
                 control=lambda path: places.zone(path, write=True) == "control",
-                contained=lambda: cannot_reach_out(confines_of(self._agents.get(agent).sandbox)),
+                contained=lambda: cannot_reach_out(walls.confines()),
             ),
             loops=Loops(),
             environment=self._commands.environment,
             earlier=opened.log.read,
             boot=services.boot,
         )
-        state = restore(opened, context)
+        state = restore(opened, context, cast)
         self._contexts[opened.id] = lambda: state.label
         await self.warm(agent, state.model)
         parts = Parts(
@@ -166,7 +172,7 @@ class Team:
 
         return SessionBudgets(
             self.ledger,
-            lambda: caps_of(found, lambda: self._agents.workspace.config),
+            CapsNow(found, lambda: self._agents.workspace.config),
             Quotes(found, chosen),
             self._services.clock,
             agent=agent,
@@ -210,6 +216,19 @@ class Team:
         except PerdureError:
             return "broken"
 
+    def wrong(self, agent: str) -> list[str]:
+        """With files that are read anew for each call, and what follows from it."""
+        found: list[str] = []
+        try:
+            self._kit(agent).policy.current()
+        except PerdureError as error:
+            found.append(f"{error}\nUntil it is mended, no tool runs.")
+        try:
+            self.trust.current()
+        except PerdureError as error:
+            found.append(f"{error}\nUntil it is mended, nothing in it counts as approved.")
+        return found
+
     def reload(self) -> list[str]:
         """Read the policies, hooks and tools of all agents again; what is wrong with them. Runs the
         owner's files: not for the event loop."""
@@ -227,6 +246,13 @@ class Team:
     @staticmethod
     def model_name(agent: Agent) -> str:
         return agent.model or EMBEDDED.provider
+
+    def person(self, source: str, sender: str) -> str:
+        """Whom the owner knows by this sender of messages, as trust.yaml is now; empty: nobody."""
+        try:
+            return self.trust.current().person(source, sender)
+        except ConfigError:
+            return ""
 
     def channels(self) -> dict[str, Channel]:
         """Of the outbox, by name, as perdure.yaml is now."""

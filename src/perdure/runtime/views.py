@@ -20,7 +20,8 @@ from perdure.kernel.labels import Label
 
 SessionStatus = Literal["idle", "running", "waiting", "failed", "held"]
 """`waiting`: for the owner's approval. `failed`: the last turn failed, or the session cannot be opened.
-`held`: the process died twice while resuming it; a message or `resume` lets it go on."""
+`held`: the process died twice while resuming it, or it comes from a backup in the middle of its work; a
+message or `resume` lets it go on."""
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,9 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """What its commands can do that a sandbox would keep them from; empty: nothing."""
     mode: str = ""
     """Of its agent's policy, or `broken`. Empty in listings."""
+    wrong: str = ""
+    """With the files of its agent or workspace: perdure.yaml, agent.yaml, policy.yaml, trust.yaml. Empty
+    in listings."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +145,7 @@ class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Agents whose policy has mode `dangerous`: whatever no rule denies runs without asking."""
     uncontained: tuple[str, ...] = ()
     """Agents whose commands run without a sandbox, or with an open network: `name: what`."""
+    trouble: str = ""
+    """Why perdure.yaml as it is now does not count; what it said before stays in use."""
+    restart: tuple[str, ...] = ()
+    """Keys of perdure.yaml that changed and count from the next start on."""

@@ -11,13 +11,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from .launcher import Launcher
 from .planning import Made
-from .supervisor import MARKER
+from .walls.marking import MARKER
 
 LONG_COMMAND = 100_000
 """Bytes beyond which a command is passed in a file: systems limit the length of an argument."""
@@ -29,8 +30,7 @@ Contain = Callable[[Path | None], Made | None]
 Raises Unavailable when it cannot be contained."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claims:
+class Claims(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     environment: Mapping[str, str]
     """What commands see."""

@@ -19,7 +19,7 @@ from .aside import aside, whole
 from .background import Background
 from .claims import Claims, Contain, launch
 from .contained import Contained
-from .containment import Containment
+from .containment import Confines, Containment
 from .ending import held
 from .environment import boot_id, clean_environment
 from .following import Following, Outcome
@@ -78,9 +78,14 @@ class SupervisedCommands:
         self._swept = False
         self._sweeping = threading.Lock()
 
-    def within(self, containment: Callable[[], Containment]) -> Contained:
-        """The same commands, each inside what `containment` says at that moment."""
-        return Contained(self, containment, self._claims.environment, self._root)
+    def within(
+        self,
+        containment: Callable[[], Containment],
+        confines: Callable[[], Confines] | None = None,
+    ) -> Contained:
+        """The same commands, each inside what `containment` says at that moment. `confines`: only the
+        owner's settings, where they can be had for less."""
+        return Contained(self, containment, confines, self._claims.environment, self._root)
 
     def folder(self, key: str) -> Path:
         return self._root / _name(key)
@@ -104,6 +109,8 @@ class SupervisedCommands:
     def forget(self, key: str) -> None:
         """Its result is on record: remove its folder, or the next time, if its supervisor still tidies
         up."""
+        if not self._going and not self.known(key):
+            return  # as after most tools
         self._going.add(key)
         for one in tuple(self._going):
             folder = self.folder(one)

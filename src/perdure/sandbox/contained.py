@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .background import Background
-from .containment import Containment
+from .containment import Confines, Containment
 from .following import Outcome
 from .planning import Made, plan, writable_of
 from .records import Process
@@ -24,10 +24,12 @@ class Contained:
         self,
         commands: SupervisedCommands,
         containment: Callable[[], Containment],
+        confines: Callable[[], Confines] | None,
         environment: Mapping[str, str],
         processes: Path,
     ) -> None:
         self._commands, self._containment = commands, containment
+        self._confines = confines or (lambda: containment().confines)
         self._environment, self._processes = environment, processes
         self._background = ContainedBackground(
             commands.background, self._contain, lambda: commands.choice.doubt()
@@ -70,12 +72,14 @@ class Contained:
     @property
     def online(self) -> bool:
         """See tools.Commands. What comes through the egress is told by the egress."""
-        confines = self._containment().confines
+        confines = self._confines()
         return confines.backend == "none" or confines.network == "open"
 
     @property
     def writable(self) -> tuple[Path, ...]:
         """See tools.Commands."""
+        if not self._confines().write:  # as most: asked before each call that writes
+            return ()
         return writable_of(self._containment(), self._environment)
 
     @property

@@ -9,15 +9,16 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from .aside import aside
 from .ending import Ending, held
-from .supervisor import MARKER
 from .tail import Stream, Tail
 from .tree import kill_all
+from .walls.marking import MARKER
 
 STOPPING = 0.6
 """Seconds a supervisor gets to end everything before we do."""
@@ -25,8 +26,7 @@ DYING = 0.2
 """Seconds that a killed supervisor takes at most to let go of its lock."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a command ended. Implements tools.CommandOutcome."""
 
     state: Literal["exited", "timeout", "stopped", "lost", "unstarted"]

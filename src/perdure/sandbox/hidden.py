@@ -1,7 +1,7 @@
 """What no command may see, wherever a folder that it may see holds it."""
 
 # Paths are texts here: many are handled for every command, and openat2 and mount take texts.
-# ruff: noqa: PTH114
+# ruff: noqa: PTH114, PTH116
 from __future__ import annotations
 
 import functools
@@ -14,14 +14,17 @@ from perdure.credentials import CREDENTIALS, SYSTEM, of_owner
 
 FRESH = 60.0
 """Seconds for which the look at /etc holds."""
+SETTLED = 2_000_000_000
+"""Nanoseconds."""
 DEPTH = 4
 
 
 def of_home(home: str, shown: Sequence[str]) -> Iterator[str]:
     """Credentials that lie in what is shown."""
+    links = _links(home)
     for name in CREDENTIALS:
         path = f"{home}/{name}"
-        if os.path.islink(path):
+        if path in links:
             path = os.path.realpath(path)
         if any(path.startswith(f"{folder}/") or path == folder for folder in shown):
             yield path
@@ -43,6 +46,35 @@ def hides(path: str, home: str) -> bool:
 
 def within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
+
+
+Stamp = tuple[int, int, int, int] | None
+_PARENTS = sorted({name.rpartition("/")[0] for name in CREDENTIALS})
+_known: dict[str, tuple[tuple[Stamp, ...], frozenset[str]]] = {}
+
+
+def _links(home: str) -> frozenset[str]:
+    """Those of a home folder that are links; looked for again when a folder that holds one has changed.
+    A folder that changed just now may change again without its stamp telling: that is not remembered."""
+    stamps = tuple(_stamp(f"{home}/{parent}") for parent in _PARENTS)
+    stamped, links = _known.get(home, ((), frozenset()))
+    if stamped == stamps:
+        return links
+    paths = (f"{home}/{name}" for name in CREDENTIALS)
+    links = frozenset(path for path in paths if os.path.islink(path))
+    if max((max(s[2:]) for s in stamps if s), default=0) < time.time_ns() - SETTLED:
+        _known[home] = stamps, links
+    else:
+        _known.pop(home, None)
+    return links
+
+
+def _stamp(folder: str) -> Stamp:
+    try:
+        seen = os.stat(folder)
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 @functools.lru_cache(maxsize=4)

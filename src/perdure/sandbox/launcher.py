@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from . import supervisor
+from .supervision import script
+from .walls.marking import MARKER, ROOM
 
 ANSWER_SECONDS = 5.0
 
@@ -67,12 +68,12 @@ class Launcher:
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
             # Isolated and without site: nothing in the environment or the folder changes what runs.
-            [sys.executable, "-I", "-S", supervisor.__file__],
+            [sys.executable, "-I", "-S", script.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env=self._environment,
+            env={**self._environment, MARKER: ROOM},
             bufsize=0,
             start_new_session=True,
         )

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import supervisor
 from .cgroups import usable
 from .containment import Confines, Containment, Unavailable
 from .environment import boot_id, clean_environment
+from .supervision import script
 
 Name = Literal["bubblewrap", "launcher", "landlock", "docker", "seatbelt"]
 
@@ -38,16 +39,33 @@ AGAIN = 5.0
 """Seconds after which it is tried again where nothing worked."""
 TRIAL = """
 set -u
-case $$ in ?|??) ;; *) [ "$1" = landlock ] || { echo 'it sees other processes'; exit 1; } ;; esac
-grep -q '^Seccomp:.2' /proc/self/status || { echo 'no filter of system calls'; exit 1; }
-grep -q '^NoNewPrivs:.1' /proc/self/status || { echo 'it could gain privileges'; exit 1; }
-grep -q '^CapEff:.0*$' /proc/self/status || { echo 'it kept capabilities'; exit 1; }
-: > ./written || { echo 'the working folder cannot be written'; exit 1; }
-: > "$TMPDIR/written" || { echo 'there is no /tmp'; exit 1; }
-(: < "$2") 2>/dev/null && { echo 'it sees what is hidden'; exit 1; }
-(: > /usr/.perdure) 2>/dev/null && { echo 'the system can be written'; exit 1; }
+name=$1 outside=$2 port=$3 pid=$4
+fails() { echo "$1"; exit 1; }
+if [ "$name" = seatbelt ]; then
+    kill -0 "$pid" 2>/dev/null && fails 'it can signal other processes'
+else
+    case $$ in ?|??) ;; *) [ "$name" = landlock ] || fails 'it sees other processes' ;; esac
+    grep -q '^Seccomp:.2' /proc/self/status || fails 'no filter of system calls'
+    grep -q '^NoNewPrivs:.1' /proc/self/status || fails 'it could gain privileges'
+    grep -q '^CapEff:.0*$' /proc/self/status || fails 'it kept capabilities'
+fi
+: > ./written || fails 'the working folder cannot be written'
+: > "$TMPDIR/written" || fails 'there is no /tmp'
+(: < "$outside/secret") 2>/dev/null && fails 'it reads files outside'
+(: > "$outside/new") 2>/dev/null && fails 'it writes files outside'
+(: > /usr/.perdure) 2>/dev/null && { rm -f /usr/.perdure; fails 'the system can be written'; }
+if [ "$name" != landlock ]; then
+    (: < ./hidden/secret) 2>/dev/null && fails 'it sees what is hidden'
+    (: > ./hidden/new) 2>/dev/null && fails 'it writes what is hidden'
+    mv ./hidden ./away 2>/dev/null && fails 'it moves what is hidden'
+    (: >> ./.git/config) 2>/dev/null && fails 'it changes the settings of git'
+    mv ./.git ./away 2>/dev/null && fails 'it moves the settings of git'
+fi
+bash -c ': < "/dev/tcp/127.0.0.1/$1"' bash "$port" 2>/dev/null && fails 'it reaches the network'
 echo contained
 """
+"""Arguments: the backend's name, a folder outside of the working folder, a port of the machine's own and
+a process of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +197,7 @@ def _docker(wanted: str) -> list[Means]:
 
 
 def attempt(means: Means, environment: Mapping[str, str], confines: Confines) -> Tried:
-    """Run a trial command in it, and have it look around. Blocking."""
+    """Run a trial command in it, and have it try what it must not. Blocking."""
     from .planning import plan
 
     if means.name == "docker":
@@ -191,27 +209,23 @@ def attempt(means: Means, environment: Mapping[str, str], confines: Confines) ->
         return Tried(name="docker", works=not said, said=said or "its daemon answers")
     with tempfile.TemporaryDirectory(prefix="perdure-trial-") as folder:
         place = Path(os.path.realpath(folder))
-        (place / "work").mkdir()
-        (place / "work/hidden").mkdir()
-        (place / "work/hidden/secret").touch()
-        secret = place / (
-            "secret" if means.name in ("landlock", "seatbelt") else "work/hidden/secret"
-        )
-        secret.touch()
+        for name in ("outside/secret", "work/hidden/secret", "work/.git/config"):
+            (place / name).parent.mkdir(parents=True)
+            (place / name).touch()
         containment = Containment(
             session="trial",
             workdir=place / "work",
-            control=() if means.name in ("landlock", "seatbelt") else (place / "work/hidden",),
+            control=() if means.name == "landlock" else (place / "work/hidden",),
             confines=Confines(backend=means.name if means.name != "landlock" else "auto"),
         )
         try:
             made = plan(containment, means, environment, place / "processes", None)
         except (Unavailable, OSError) as error:
             return Tried(name=means.name, works=False, said=str(error))
-        argv = ["sh", "-c", TRIAL, "sh", means.name, os.fspath(secret)]
-        if means.name == "seatbelt":
-            argv = ["sh", "-c", "echo contained"]
-        return _run(means.name, dict(made.plan), argv, place / "work", environment, made.env)
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            port, pid = door.getsockname()[1], os.getpid()
+            argv = ["sh", "-c", TRIAL, "sh", means.name, f"{place}/outside", f"{port}", f"{pid}"]
+            return _run(means.name, dict(made.plan), argv, place / "work", environment, made.env)
 
 
 def _run(
@@ -225,7 +239,7 @@ def _run(
     told = {"plan": plan, "argv": argv, "cwd": str(cwd), "env": {**environment, **env}}
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", supervisor.__file__, "try"],
+            [sys.executable, "-I", "-S", script.__file__, "try"],
             input=json.dumps(told),
             capture_output=True,
             text=True,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from . import hidden
 from .containment import NICE, Containment, Unavailable, home_of
 from .repositories import guarded
@@ -40,8 +42,7 @@ PRIVATE = ".private"
 """Folder of a session's own /tmp and home, in `processes/<session>/`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     plan: Plan
     env: dict[str, str]
     """Put over the command's environment."""
@@ -135,7 +136,8 @@ def plan(
     view = view_of(containment, environment)
     private = processes / containment.session / PRIVATE
     for name in ("tmp", "vartmp", "home"):
-        (private / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.path.isdir(f"{private}/{name}"):
+            (private / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     private = Path(os.path.realpath(private))
     confines = containment.confines
     limits = Limits(
@@ -153,7 +155,9 @@ def plan(
         userns=means.userns,
         network="open" if network == "open" else "proxy" if proxy else "none",
         proxy=os.path.realpath(proxy) if proxy else "",
+        base=[],
         stage=[],
+        system=[],
         root=[],
         read=[],
         write=[],
@@ -184,14 +188,12 @@ def plan(
         case "docker":
             from .docker import wrapped
 
-            made["wrap"], made["after"] = wrapped(
-                made, view, guard.steps, private, script, confines
-            )
+            made["wrap"], made["after"] = wrapped(made, view, guard.all, private, script, confines)
             inside = SCRIPT if script else ""
         case "seatbelt":
             from .seatbelt import profile
 
-            text = profile(view, guard.steps, private, made["network"], script)
+            text = profile(view, guard.all, private, made["network"], script)
             made["wrap"] = [means.program, "-p", text]
             env |= {"HOME": f"{private}/home", "TMPDIR": f"{private}/tmp"}
     return Made(made, env, inside)
@@ -237,6 +239,8 @@ class _Guard:
                 self._above(path, folder)
                 self.steps.append(["keep", path])
             self.unwanted += repositories.unwanted
+            for path in repositories.hidden:
+                self._hide(path)
             for path in view.read:
                 if within(path, folder):
                     self._above(path, folder)
@@ -251,7 +255,11 @@ class _Guard:
             self._hide(secret)
         for secret in hidden.of_home(view.home, (*view.write, *view.read)):
             self._hide(secret)
-        self.steps += [["hide", path] for path in hidden.of_system()]
+        self.system: list[Step] = [["hide", path] for path in hidden.of_system()]
+
+    @property
+    def all(self) -> list[Step]:
+        return self.steps + self.system
 
     def _hide(self, path: str) -> None:
         folder = self._view.covers(path)
@@ -273,7 +281,7 @@ class _Guard:
             self.steps.append(["pin", path])
 
     def refuse_what_only_mounts_can_do(self) -> None:
-        for kind, path in self.steps:
+        for kind, path in self.all:
             if kind == "hide" and any(within(path, f) for f in self._view.write):
                 raise Unavailable(
                     f"commands do not run here: {path} could not be kept from them, since this "
@@ -290,7 +298,7 @@ def _mounted(
     stage = next((s for s in STAGE if os.path.isdir(s)), None)
     if stage is None:
         raise Unavailable(f"none of {', '.join(STAGE)} is there to be covered")
-    steps: list[Step] = [["tmpfs", stage]]
+    steps: list[Step] = []
     areas = []
     for name, shown in (("home", view.home), ("tmp", "/tmp"), ("vartmp", "/var/tmp")):
         if shown not in (*view.write, *view.read):
@@ -300,7 +308,7 @@ def _mounted(
     for place, file in files.items():
         steps.append(["read", os.path.realpath(file), stage + place])
     steps += guard.steps
-    root: list[Step] = list(_system(view))
+    root: list[Step] = []
     kinds = dict.fromkeys((*view.tools, *view.read), "ro") | dict.fromkeys(view.write, "rw")
     for folder in [*kinds]:
         if any(within(folder, w) and folder != w for w in view.write):
@@ -313,9 +321,10 @@ def _mounted(
         else:
             there = home.staged + folder[len(home.shown.rstrip("/")) :]
             steps.append(["bind" if kind == "rw" else "read", folder, there])
-    root += [step for _, step in sorted(_joined(areas, placed, steps), key=_depth)]
+    root += [step for _, step in sorted(_joined(areas, placed, steps, stage), key=_depth)]
     root += [["ro", stage + place, place] for place in files]
-    made["stage"], made["root"] = steps, root
+    made["base"], made["stage"] = [["tmpfs", stage], *guard.system], steps
+    made["system"], made["root"] = list(_system(made, view)), root
     made["write"] = [*view.write, *(a.shown for a in areas)]
 
 
@@ -329,7 +338,7 @@ def _area(areas: list[_Area], path: str) -> _Area | None:
 
 
 def _joined(
-    areas: list[_Area], placed: list[tuple[str, Step]], steps: list[Step]
+    areas: list[_Area], placed: list[tuple[str, Step]], steps: list[Step], stage: str
 ) -> Iterator[tuple[str, Step]]:
     """An area that lies within another is put there once it is complete."""
     inner = {
@@ -339,20 +348,20 @@ def _joined(
         if a is not other and within(a.shown, other.shown)
     }
     for shown, step in placed:
-        if shown in inner and step[1].startswith(steps[0][1]):
+        if shown in inner and step[1].startswith(stage):
             outer = inner[shown]
             steps.append(["bind", step[1], outer.staged + shown[len(outer.shown) :]])
         else:
             yield shown, step
 
 
-def _system(view: View) -> Iterator[Step]:
+def _system(made: Plan, view: View) -> Iterator[Step]:
     for folder in SYSTEM:
         if os.path.islink(folder):
             yield ["symlink", os.readlink(folder), folder]
         elif os.path.isdir(folder) and folder not in (*view.write, *view.read):
             yield ["ro", folder, folder]
-    yield ["proc"]
+    yield ["folder", "/proc"] if made["means"] == "bubblewrap" else ["proc"]
     yield ["dev"]
 
 

@@ -1,4 +1,5 @@
-"""Git repositories in a working folder: the files of theirs that make git run programs."""
+"""Git repositories and workspaces in a working folder: the files of theirs that make git, or Perdure, run
+programs."""
 
 # Paths are texts here: many are handled for every command, and openat2 and mount take texts.
 # ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH118
@@ -13,8 +14,10 @@ DEPTH = 4
 MOST_ENTRIES = 4_000
 FRESH = 20.0
 SKIPPED = frozenset(
-    ("node_modules", ".venv", "venv", "__pycache__", "target", ".tox", "site-packages", ".perdure")
+    ("node_modules", ".venv", "venv", "__pycache__", "target", ".tox", "site-packages")
 )
+WORKSPACE = ("/.perdure", "/perdure.yaml")
+PLACES = frozenset((".git", ".perdure", "perdure.yaml"))
 STEERING = ("hooks", "config", "config.worktree")
 """Of a repository's folder: to be kept as they are."""
 REDIRECTING = ("commondir", "gitdir")
@@ -26,15 +29,22 @@ class Guarded:
     pinned: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     unwanted: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    """What belongs to workspaces deeper down."""
 
 
 _known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
 
 def guarded(folder: str) -> Guarded:
-    """What is to be guarded of the repositories below a folder; of the nested ones, those found."""
+    """What is to be guarded of the repositories and workspaces below a folder; of the nested ones, those
+    found."""
     found = Guarded()
     for place in _places(folder):
+        if place.endswith(WORKSPACE):
+            if not os.path.islink(place):
+                found.hidden.append(place)
+            continue
         if os.path.islink(place):
             place = os.path.realpath(place)
             if not place.startswith(folder + "/"):
@@ -83,7 +93,7 @@ def _modules(folder: str, depth: int) -> Iterator[str]:
 
 
 def _places(folder: str) -> list[str]:
-    """Every `.git` there: the folder's own, and those found below."""
+    """Every `.git` there: the folder's own, and those found below; and of workspaces those below."""
     own = f"{folder}/.git"
     first = [own] if os.path.lexists(own) else []
     now = time.monotonic()
@@ -108,7 +118,7 @@ def _nested(folder: str) -> Iterator[str]:
                 continue
             left -= len(entries)
             for entry in entries:
-                if entry.name == ".git":
+                if entry.name in PLACES:
                     if one != folder:
                         yield entry.path
                 elif entry.name not in SKIPPED and entry.is_dir(follow_symlinks=False):

@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 
-from .supervisor import MARKER, descendants, pids, send, stat_of
+from .supervision.processes import descendants, pids, send, stat_of
+from .walls.marking import MARKER
 
 PATIENCE = 2.0
 

@@ -9,10 +9,10 @@ import msgspec
 
 from perdure import hosts
 from perdure.kernel.errors import InvalidInput
+from perdure.methods import METHODS
 
 _FIELD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_.:*-]{1,100}")
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OWN_BY_HTTP = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade")
 )
@@ -156,8 +156,8 @@ def header_template(text: str) -> str:
 def checked(binding: Binding) -> Binding:
     """In the spelling that is compared. Raises InvalidInput."""
     methods = tuple(dict.fromkeys(method.upper() for method in binding.methods))
-    if wrong := [m for m in methods if m not in _METHODS]:
-        raise InvalidInput(f"{wrong[0][:40]!r} is no method.", hint=f"Known: {_list(_METHODS)}")
+    if wrong := [m for m in methods if m not in METHODS]:
+        raise InvalidInput(f"{wrong[0][:40]!r} is no method.", hint=f"Known: {_list(METHODS)}")
     for word in (*binding.queries, *binding.tools, *binding.agents):
         if not _WORD.fullmatch(word):
             raise InvalidInput(f"{word[:100]!r} cannot be a name.")

@@ -41,7 +41,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """FastAPI and uvicorn take half a second to import: they load with what needs them."""
+    """Starlette and uvicorn take their time to import: they load with what needs them."""
     if name not in _HOMES:
         raise AttributeError(name)
     from importlib import import_module

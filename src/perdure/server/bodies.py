@@ -28,7 +28,7 @@ from perdure.runtime.views import AgentView, OpenApproval, OpenDoubt, SessionVie
 
 from .grants import Scope
 from .intake import no_room, share_of
-from .problems import Fault, Refusal
+from .problems import Fault, Refusal, in_words
 
 MAX_PARTS = 100
 MAX_ANSWERS = 256
@@ -294,7 +294,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
             return msgspec.json.decode(mended, type=kind)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `")
-        what = what.replace("`str` matching regex '\\\\S'", "some text, not only blanks")
+        what = in_words(what)
         where = "body" + path.rstrip("`").removeprefix("$")
         fault = Fault(where=where, what=what)
         raise Refusal(422, "invalid_input", f"{where}: {what}", errors=(fault,)) from None

@@ -1,17 +1,19 @@
 """The OpenAPI document: what routes say of themselves, plus the schemas of our records.
 
-Bodies and answers are msgspec records, so their schemas come from msgspec; paths and parameters come
-from FastAPI.
+Bodies, answers and parameters are msgspec's, so their schemas come from there.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+import perdure
 from perdure.checkpoints import Changes, Restored
 from perdure.kernel.events import AnyDelta, Json, Record
 from perdure.runtime.views import (
@@ -26,13 +28,29 @@ from perdure.runtime.views import (
 
 from . import bodies, problems
 from .access import OPEN_PATHS
+from .routing import App, Operation, Responses, Spec
 
-Spec = dict[str, Any]
-"""A piece of an OpenAPI document, for FastAPI, which types them so."""
+DESCRIPTION = """\
+Everything a terminal can do with a Perdure workspace, over HTTP.
 
-Responses = dict[int | str, Spec]
-"""A route's `responses`: by status."""
-
+Every error is an `application/problem+json` (RFC 9457) with a machine-readable `code` and, where there
+is something to do, a `hint`. All but the health routes and this document need
+`Authorization: Bearer TOKEN`.
+"""
+TAGS = [
+    {"name": "health", "description": "For supervisors and load balancers; no token needed."},
+    {"name": "agents", "description": "Who can be talked with."},
+    {"name": "sessions", "description": "Conversations: create, list, change, fork, delete."},
+    {"name": "messages", "description": "Say something, and hear what came of it."},
+    {"name": "events", "description": "Everything that happens in a session, past and live."},
+    {"name": "approvals", "description": "What waits for the owner's answer."},
+    {"name": "outbox", "description": "Answers on their way out, and dead letters."},
+    {"name": "budget", "description": "What was spent, and what may be."},
+    {"name": "doubts", "description": "Calls of which a crash left unknown whether they happened."},
+    {"name": "checkpoints", "description": "Working folders as they were before a turn."},
+    {"name": "tokens", "description": "What others may do here: made, listed, revoked."},
+    {"name": "admin", "description": "The server itself."},
+]
 _REF = "#/components/schemas/"
 _RECORDS: tuple[Any, ...] = (
     Record,
@@ -118,45 +136,65 @@ def takes(kind: type[Any], example: Json, *, required: bool = False) -> Spec:
     return {"requestBody": body}
 
 
-def install(app: FastAPI) -> None:
-    """Build the document when it is first asked for."""
+def install(app: App) -> None:
+    """Serve the document. It is built when it is first asked for, and kept as bytes."""
+    built = b""
 
-    def build() -> Spec:
-        if app.openapi_schema is None:
-            app.openapi_schema = _build(app)
-        return app.openapi_schema
+    async def openapi(request: Request) -> Response:
+        nonlocal built
+        built = built or msgspec.json.encode(document(app))
+        return Response(built, media_type="application/json")
 
-    app.openapi = build  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    app.router.routes.append(Route("/openapi.json", openapi))
 
 
-def _build(app: FastAPI) -> Spec:
-    document = get_openapi(
-        title=app.title,
-        version=app.version,
-        summary=app.summary,
-        description=app.description,
-        routes=app.routes,
-        tags=app.openapi_tags,
-        license_info=app.license_info,
-    )
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            answers = operation["responses"]
-            wanted = [*_ALWAYS, *(_READING if "requestBody" in operation else ())]
-            if path not in OPEN_PATHS:
-                wanted.append(401)
-                operation["security"] = [{"token": []}]
-            if "422" in answers:
-                wanted.append(422)  # FastAPI described it in a form of its own
-            answers.update((str(status), _problem(status)) for status in wanted)
-            operation["responses"] = dict(sorted(answers.items()))
+def document(app: App) -> Spec:
+    paths: dict[str, Spec] = {}
+    for operation in app.operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     _, schemas = msgspec.json.schema_components(_RECORDS, ref_template=_REF + "{name}")
     either = [{"required": ["text"]}, {"required": ["parts"]}]
     schemas["PostMessage"]["oneOf"] = either  # which the type system cannot say
-    components = document.setdefault("components", {})
-    components["schemas"] = dict(sorted(schemas.items()))
-    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    return document
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Perdure",
+            "summary": "A durable, self-hosted runtime for personal AI agents.",
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "version": perdure.__version__,
+        },
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "tags": TAGS,
+    }
+
+
+def _operation(route: Operation) -> Spec:
+    name = route.handler.__name__
+    made: Spec = {
+        "tags": route.tags,
+        "summary": name.replace("_", " ").title(),
+        "description": inspect.cleandoc(route.handler.__doc__ or ""),
+        "operationId": name,
+        **route.openapi_extra,
+    }
+    if route.taken.parameters:
+        made["parameters"] = [one.document() for one in route.taken.parameters]
+    answers: dict[int, Spec] = {route.status_code: {"description": route.response_description}}
+    answers |= route.responses
+    wanted = [*_ALWAYS, *(_READING if "requestBody" in made else ())]
+    if route.path not in OPEN_PATHS:
+        wanted.append(401)
+        made["security"] = [{"token": []}]
+    if any(one.rule.place != "path" for one in route.taken.parameters):
+        wanted.append(422)
+    answers |= {status: _problem(status) for status in wanted}
+    made["responses"] = {str(status): answers[status] for status in sorted(answers)}
+    return made
 
 
 def _problem(status: int) -> Spec:

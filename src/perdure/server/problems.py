@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -25,7 +26,7 @@ from perdure.kernel.errors import (
 )
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
     from starlette.requests import Request
 
 log = logging.getLogger("perdure.server")
@@ -53,6 +54,27 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hint: str = ""
     """What to do about it."""
     errors: tuple[Fault, ...] = ()
+
+
+_REGEX = re.compile(r"`str` matching regex (['\"]).*\1", re.DOTALL)
+_FORMS = {
+    r"\S": "some text, not only blanks",
+    r"\x00": "text without NUL bytes",
+    r"\x20-\x7e": "printable ASCII text",
+    r"[0-9]{0,15}": "a number",
+    "a-zA-Z0-9": "a name or id: letters, digits, `_` and `-`",
+}
+
+
+def in_words(what: str) -> str:
+    """What msgspec says, without the patterns it compares with."""
+
+    def words(found: re.Match[str]) -> str:
+        pattern = found.group().replace("\\\\", "\\")
+        known = (text for part, text in _FORMS.items() if part in pattern)
+        return next(known, _FORMS["a-zA-Z0-9"])
+
+    return _REGEX.sub(words, what)
 
 
 class Refusal(Exception):
@@ -144,9 +166,8 @@ def of_defect(error: Exception) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Make FastAPI's and Starlette's own errors problems as well."""
-    from fastapi.exceptions import RequestValidationError
+def install(app: Starlette) -> None:
+    """Make Starlette's own errors problems as well."""
     from starlette.exceptions import HTTPException
 
     async def perdure(request: Request, error: Exception) -> Response:
@@ -169,24 +190,12 @@ def install(app: FastAPI) -> None:
             headers["Allow"] = ", ".join(_allowed(app.routes, request.url.path))
         return respond(error.status_code, code, detail, headers=headers)
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        faults = tuple(
-            Fault(where=".".join(str(step) for step in e["loc"]), what=str(e["msg"]))
-            for e in error.errors()
-        )
-        if faults and all(fault.where.startswith("path.") for fault in faults):
-            # An id of a form that no id has: there can be no such thing.
-            return respond(404, "not_found", f"There is nothing at {request.url.path}.")
-        return respond(422, "invalid_input", _summary(faults), errors=faults)
-
     async def defect(request: Request, error: Exception) -> Response:
         return of_defect(error)
 
     app.add_exception_handler(PerdureError, perdure)
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, defect)
 
 
@@ -196,8 +205,9 @@ def _allowed(routes: Sequence[BaseRoute], path: str) -> list[str]:
     return sorted({method for route in matching for method in route.methods or ()})
 
 
-def _summary(faults: tuple[Fault, ...]) -> str:
-    return "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3]) or "It does not fit."
+def summary(faults: Sequence[Fault]) -> str:
+    """In one line."""
+    return "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
 
 
 def _title(status: int) -> str:

@@ -107,7 +107,7 @@ async def run_server(
     workspace, and what `open_runtime` raises.
     """
     settings.check()
-    with _only_one(run), contextlib.closing(_listen(settings)) as listener:
+    with _only_one(run), contextlib.closing(listen(settings)) as listener:
         runtime = await open_runtime()
         try:
             token = secrets.token_urlsafe(32)
@@ -218,7 +218,7 @@ class _Server(uvicorn.Server):
 
 def _config(app: object, crowd: Crowd) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # FastAPI's types for ASGI are looser than uvicorn's
+        app,  # type: ignore[arg-type]  # Starlette's types for ASGI are looser than uvicorn's
         loop="none",
         http=crowd.protocol(),  # type: ignore[arg-type]  # called, like a class
         ws="none",
@@ -231,7 +231,8 @@ def _config(app: object, crowd: Crowd) -> uvicorn.Config:
     )
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
+    """Raises ConfigError when nothing can be listened on there."""
     try:
         found = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -239,7 +240,7 @@ def _listen(settings: ServerSettings) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannot_listen(settings, error) from None
+        raise _cannotlisten(settings, error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -250,11 +251,11 @@ def _listen(settings: ServerSettings) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise _cannot_listen(settings, error) from None
+        raise _cannotlisten(settings, error) from None
     return listener
 
 
-def _cannot_listen(settings: ServerSettings, error: OSError) -> ConfigError:
+def _cannotlisten(settings: ServerSettings, error: OSError) -> ConfigError:
     return ConfigError(
         f"the server cannot listen on {settings.host} port {settings.port}: {error.strerror}",
         hint="Choose another `server.port` in perdure.yaml, or 0 for any free one.",

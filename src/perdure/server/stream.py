@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-from fastapi.sse import EventSourceResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from perdure.kernel.errors import PerdureError
@@ -104,15 +104,17 @@ def _frame(item: Record | AnyDelta) -> bytes:
     return b"event: delta\ndata: %b\n\n" % data
 
 
-class EventStream(EventSourceResponse):
-    """The response. FastAPI's own streaming would cost five tasks and two encodings per client and
+class EventStream(StreamingResponse):
+    """The response. Starlette's own streaming would cost five tasks and two encodings per client and
     holds what a slow one does not take, so this drives the connection itself."""
 
     def __init__(
         self, streams: Streams, session: SessionId, after: int, *, follow: bool = True
     ) -> None:
         super().__init__(
-            _nothing(), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+            _nothing(),
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            media_type="text/event-stream",
         )
         self._streams, self._session, self._follows = streams, session, follow
         self._send: Send

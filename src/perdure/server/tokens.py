@@ -8,7 +8,6 @@ changes: what another process revokes counts at once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hmac
 import logging
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from perdure.files import alone, replace
 from perdure.kernel.errors import ConfigError, InvalidInput, NotFound, StorageError
 from perdure.kernel.labels import Trust
 
@@ -226,29 +226,13 @@ class TokenStore:
     def _changing(self) -> Iterator[Kept]:
         """One writer at a time; durable on return."""
         try:
-            lock = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with alone(self._path.parent):
+                kept = self._read()
+                yield kept
+                data = msgspec.json.format(msgspec.json.encode(kept)) + b"\n"
+                replace(self._path, data, mode=0o600)
         except OSError as error:
-            raise StorageError(f"{self._path.parent} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            kept = self._read()
-            yield kept
-            draft = self._path.with_name(f".{self._path.name}.new")
-            try:
-                draft.unlink(missing_ok=True)
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-                    file.write(msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(self._path)
-                os.fsync(lock)
-            except OSError as error:
-                raise StorageError(
-                    f"{self._path} could not be written: {error.strerror}"
-                ) from error
-        finally:
-            os.close(lock)
+            raise StorageError(f"{self._path} could not be written: {error.strerror}") from error
 
 
 class Keyring:

@@ -21,12 +21,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Label).decode
 
 
-def read(path: str) -> Label | None:
-    """What the file itself says; None: nothing. Never less than what it says can be told."""
+def read(path: str | int) -> Label | None:
+    """What the file itself says, by its path or open; None: nothing. Never less than what it says can be
+    told."""
     if not SUPPORTED:
         return None
+    follow = isinstance(path, int)
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(path, follow_symlinks=follow)
     except OSError:  # no such file, or a file system without attributes
         return None
     if not names:
@@ -34,7 +36,7 @@ def read(path: str) -> Label | None:
     found = None
     if LABEL in names:
         try:
-            found = _decode(os.getxattr(path, LABEL, follow_symlinks=False))
+            found = _decode(os.getxattr(path, LABEL, follow_symlinks=follow))
         except (OSError, msgspec.DecodeError):
             found = UNREADABLE
     if ORIGIN in names:
@@ -67,9 +69,11 @@ def remove(path: str) -> None:
             os.removexattr(path, name, follow_symlinks=False)
 
 
-def _downloaded(path: str) -> Label:
+def _downloaded(path: str | int) -> Label:
     try:
-        url = os.getxattr(path, ORIGIN, follow_symlinks=False).decode("utf-8", "replace")
+        url = os.getxattr(path, ORIGIN, follow_symlinks=isinstance(path, int)).decode(
+            "utf-8", "replace"
+        )
         host = urlsplit(url.strip()).hostname or ""
     except (OSError, ValueError):
         host = ""

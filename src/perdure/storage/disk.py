@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+_PID = 11
+"""Characters of a process id in a lock's file, so that any takes the place of any other."""
+
 
 class Disk(Protocol):
     """Every method raises OSError. Handles are small integers, as file descriptors are."""
@@ -149,8 +152,8 @@ class RealDisk:
                 # The file may have been deleted, or replaced, between open and lock: a lock on a
                 # name that no longer leads to it excludes nobody.
                 if _same_file(handle, path):
-                    os.ftruncate(handle, 0)
-                    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+                    # Written over, not truncated before: a file system may make truncating wait.
+                    os.pwrite(handle, f"{os.getpid():<{_PID}}\n".encode(), 0)
                     return handle
             except BlockingIOError:
                 os.close(handle)

@@ -19,7 +19,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from perdure.kernel.errors import StorageError
@@ -31,6 +31,7 @@ from .labelbook import LabelBook, Pages, Row, Run
 SECRET = Label(trust="self", secrecy="secret")
 SLACK = 15_000_000
 """Nanoseconds: files' times come from a coarser clock than ours."""
+CHANGED = Label(origins=("file:it changed while it was kept",))
 ALSO = "\n"
 """Between the key of a command and another folder that it may write to."""
 LOOKED_AT = 20_000
@@ -110,14 +111,89 @@ class FileLabels:
 
     def replaced(self, path: Path, label: Label) -> None:
         """The file now holds content with this label and nothing else. Raises StorageError."""
-        name = os.fspath(path)
-        if _worth(label):
-            self._enter([(name, label)])
-            return
-        if name in self._book.look().files:
-            self._book.drop_files([name])
-        with contextlib.suppress(OSError):  # then it keeps what it had
-            attributes.remove(name)
+        self.replaced_all([(path, label)])
+
+    def replaced_all(self, files: Sequence[tuple[Path, Label]]) -> None:
+        """As `replaced`, each of them."""
+        named = [(os.fspath(path), label) for path, label in files]
+        self._enter([(name, label) for name, label in named if _worth(label)])
+        clean = [name for name, label in named if not _worth(label)]
+        known = self._book.look().files if clean else {}
+        if gone := [name for name in clean if name in known]:
+            self._book.drop_files(gone)
+        for name in clean:
+            with contextlib.suppress(OSError):  # then it keeps what it had
+                attributes.remove(name)
+
+    # Checkpoints --------------------------------------------------------------------------------
+
+    def expected_all(self, files: Sequence[tuple[Path, Label]]) -> None:
+        """They get, besides what they have, content with these labels: noted before, and in the book
+        alone, so that the files stay untouched. Raises StorageError, and then they must not."""
+        pages, rows = self._book.look(), []
+        for path, label in files:
+            if _worth(label):
+                name = os.fspath(path)
+                row = pages.files.get(name)
+                whole = row.label.join(label) if row is not None and row.label else label
+                try:
+                    rows.append((name, _row(whole, os.lstat(name))))
+                except OSError:  # not there yet
+                    rows.append((name, Row(label=whole)))
+        if rows:
+            self._book.put_files(rows)
+
+    def own(self, handle: int) -> Label | None:
+        """What an open file says of itself. Never raises."""
+        return attributes.read(handle)
+
+    def noted(self, folder: Path) -> frozenset[str]:
+        """Paths below a folder of which the book knows something now. Never raises."""
+        try:
+            return frozenset(_within(os.fspath(folder), self._book.look().files))
+        except StorageError:
+            return frozenset()  # `labelled` says what that means
+
+    def labelled(
+        self,
+        folder: Path,
+        files: Mapping[str, tuple[int, int, int, int]],
+        noted: Collection[str] = (),
+    ) -> dict[str, Label]:
+        """Of files, by their paths in the folder and as they were seen (size, times of content and status,
+        inode): the labels of those of which the book knows something, or knew (`noted`). One that has
+        changed since has the worst. Never raises."""
+        base = os.fspath(folder).removesuffix("/") + "/"
+        try:
+            pages = self._book.look()
+        except StorageError:
+            return dict.fromkeys(files, attributes.UNREADABLE)
+        if not (pages.files or pages.runs or noted):
+            return {}
+        inodes = {inode for _, inode in pages.inodes}
+        runs = [
+            r
+            for r in pages.runs.values()
+            if _lies(base[:-1], r.folder) or _lies(r.folder, base[:-1])
+        ]
+        spans = [(r.began - SLACK, self._ended(r) + SLACK) for r in runs]
+        found = {}
+        for name, (size, mtime, ctime, inode) in files.items():
+            path = base + name
+            if not (
+                path in pages.files
+                or path in noted
+                or inode in inodes
+                or not inode
+                or any(a <= ctime <= b or a <= mtime <= b for a, b in spans)
+            ):
+                continue
+            label = self.of(Path(path))
+            if not _is(path, (size, mtime, ctime, inode)):
+                label = label.join(CHANGED)
+            if _worth(label):
+                found[name] = label
+        return found
 
     def clear(self, path: Path) -> list[Path]:
         """The owner says that a file, or all in a folder, is fit to be trusted as it is now. What had a
@@ -212,6 +288,15 @@ class FileLabels:
         except StorageError:
             return attributes.UNREADABLE
         return run.label if run is not None and run.ended is None else None
+
+    def end_quiet(self, key: str) -> bool:
+        """As `end`, but at once; False, and nothing is done, where there may be something to label."""
+        also = f"{key}{ALSO}"
+        with self._hearing:
+            if key not in self._quiet or any(k.startswith(also) for k in self._quiet):
+                return False
+            del self._quiet[key]
+        return True
 
     def end(self, key: str) -> None:
         """It has ended: label what it may have written. Blocking. Raises StorageError."""
@@ -360,6 +445,15 @@ def _row(label: Label | None, seen: os.stat_result) -> Row:
         mtime=seen.st_mtime_ns,
         ctime=seen.st_ctime_ns,
     )
+
+
+def _is(path: str, seen: tuple[int, int, int, int]) -> bool:
+    """Is it still as it was seen?"""
+    try:
+        now = os.lstat(path)
+    except OSError:
+        return False
+    return (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) == seen
 
 
 def _lies(path: str, folder: str) -> bool:

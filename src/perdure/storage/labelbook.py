@@ -38,8 +38,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Label).decode
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was labelled, or that the owner has cleared."""
 
     label: Label | None
@@ -92,6 +91,7 @@ class LabelBook:
     def __init__(self, path: Path) -> None:
         """The file is made with the first thing put into it."""
         self._path, self._made = path, path.with_suffix(".made")
+        self._names = os.fspath(path), os.fspath(self._made)
         self._guard = threading.RLock()
         self._db: Connection | None = None
         self._version = -1
@@ -102,7 +102,7 @@ class LabelBook:
         """What is in it now. For reading only."""
         with self._guard, self._failing("read"):
             if self._db is None:
-                if not self._path.exists() and not self._made.exists():
+                if not any(map(os.path.exists, self._names)):
                     return Pages()
                 self._db = self._open()
             self._still()
@@ -251,7 +251,7 @@ class LabelBook:
     def _still(self) -> None:
         """Raises OSError when the file that is open is not the one that lies there."""
         try:
-            seen = self._path.stat()
+            seen = os.stat(self._names[0])  # noqa: PTH116  # at every look
         except FileNotFoundError:
             self.close()
             raise FileNotFoundError("it is gone") from None

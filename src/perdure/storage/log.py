@@ -17,7 +17,7 @@ from .disk import Disk
 from .failure import storage_error
 from .lines import Place, encode
 from .paths import SessionFiles
-from .reader import Anchor, Survey, damaged, read_records, survey
+from .reader import HELD, Anchor, Survey, damaged, read_held, read_records, survey
 from .scan import PIECE, Break
 
 MARK_EVERY = 256
@@ -70,6 +70,8 @@ class FileSessionLog:
         self._last = self._committed = found.place
         self._digest = found.digest
         self._marks = found.marks
+        self._held = found.held
+        """What was checked on opening, until it is read once."""
         self._pending: list[bytes] = []
         self._needs = list(needs)
         self._needs_guard = threading.Lock()
@@ -143,6 +145,14 @@ class FileSessionLog:
     def read(self, after: int = 0, through: int | None = None) -> Iterator[Record]:
         """As the port says. Raises Damaged, NotFound, StorageError while iterating."""
         return read_records(self.disk, self.files.log, self._marks, self._committed, after, through)
+
+    def replay(self, after: int = 0) -> Iterator[Record]:
+        """As `read`, for whoever opened the log: the first time what was checked on opening is not
+        read and checked again."""
+        held, self._held = self._held, []
+        if held and held[0].first.seq <= after and held[-1].last == self._committed:
+            return read_held(held, after)
+        return self.read(after)
 
     async def close(self) -> None:
         if self._closing is None:
@@ -233,7 +243,7 @@ def open_log(
         try:
             handle = disk.open(files.log, create=create)
             undo.callback(disk.close, handle)
-            found = survey(disk, handle, anchor)
+            found = survey(disk, handle, anchor, HELD)
             torn = None
             if found.broken is not None and found.broken.torn:
                 torn = cut_tail(disk, files, handle, found.broken, found.size)

@@ -6,8 +6,9 @@ An id becomes part of a path, so it is checked here before any file system call.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from perdure.kernel.errors import InvalidInput
 from perdure.kernel.events import SessionId
@@ -26,8 +27,7 @@ def session_id(text: str) -> SessionId:
     return SessionId(text)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFiles:
+class SessionFiles(msgspec.Struct, frozen=True):
     """The files of one session, under `sessions/<id>/`."""
 
     folder: Path

@@ -15,10 +15,16 @@ from perdure.kernel.events import Record
 from .disk import Disk
 from .failure import storage_error
 from .lines import START, Place
-from .scan import PIECE, Break, pieces, records
+from .scan import GLANCE, PIECE, Break, Piece, pieces, records
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+
+FEW = 4
+"""So many records from a known place on are looked for in a small piece first."""
+HELD = 16 << 20
+"""Bytes of a log that opening it may hold in memory, to be folded next without a second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,13 @@ class Survey:
     """The anchor given holds."""
     marks: list[Place] = field(default_factory=lambda: [START])
     """Places to start reading from, ascending."""
+    held: list[Piece] = field(default_factory=list)
+    """All that was walked over, if it may be held."""
 
 
-def survey(disk: Disk, handle: int, anchor: Anchor | None = None) -> Survey:
-    """Walk the log from its start, or from `anchor` when that holds. Raises OSError."""
+def survey(disk: Disk, handle: int, anchor: Anchor | None = None, held: int = 0) -> Survey:
+    """Walk the log from its start, or from `anchor` when that holds. `held`: bytes to hold at most.
+    Raises OSError."""
     size = disk.size(handle)
     found = Survey(START, size, sha256())
     if anchor is not None and anchor.place.offset <= size:
@@ -59,6 +68,7 @@ def survey(disk: Disk, handle: int, anchor: Anchor | None = None) -> Survey:
         if digest.hexdigest() == anchor.digest:
             found.digest, found.place, found.anchored = digest, anchor.place, True
             found.marks.append(anchor.place)
+    hold = size - found.place.offset <= held
     for piece in pieces(disk, handle, found.place, size):
         if isinstance(piece, Break):
             found.broken = piece
@@ -66,6 +76,8 @@ def survey(disk: Disk, handle: int, anchor: Anchor | None = None) -> Survey:
         found.digest.update(piece.raw)
         found.place = piece.last
         found.marks.append(piece.last)
+        if hold:
+            found.held.append(piece)
     return found
 
 
@@ -85,16 +97,23 @@ def read_records(
     except OSError as error:
         raise storage_error("read the session's log", error) from error
     try:
-        for piece in pieces(disk, handle, start, end.offset):
+        few = GLANCE if last - start.seq <= FEW else PIECE
+        for piece in pieces(disk, handle, start, end.offset, few):
             if isinstance(piece, Break):
                 raise damaged(piece)
-            yield from _between(records(piece, after), after, last)
+            yield from records(piece, after, last)
             if piece.last.seq >= last:
                 return
     except OSError as error:
         raise storage_error("read the session's log", error) from error
     finally:
         disk.close(handle)
+
+
+def read_held(held: list[Piece], after: int) -> Iterator[Record]:
+    """Records with seq > after of pieces that were verified before. Raises Damaged."""
+    for piece in held:
+        yield from records(piece, after, piece.last.seq)
 
 
 def read_lines(disk: Disk, path: Path, end: Place) -> Iterator[bytes]:
@@ -112,13 +131,6 @@ def read_lines(disk: Disk, path: Path, end: Place) -> Iterator[bytes]:
         raise NotFound(f"{path} is gone") from None
     except OSError as error:
         raise storage_error("read the session's log", error) from error
-
-
-def _between(found: list[Record], after: int, last: int) -> list[Record]:
-    if not found or (found[0].seq > after and found[-1].seq <= last):
-        return found
-    first = found[0].seq
-    return found[max(0, after + 1 - first) : last + 1 - first]
 
 
 def damaged(broken: Break) -> Damaged:

@@ -14,6 +14,8 @@ from .lines import Place
 
 PIECE = 256 * 1024
 """Bytes read at a time; a longer line is read whole."""
+GLANCE = 4 * 1024
+"""Bytes read first by who wants a few lines only."""
 
 
 class Break(NamedTuple):
@@ -37,9 +39,12 @@ class Piece(NamedTuple):
     """After them."""
 
 
-def pieces(disk: Disk, handle: int, start: Place, end: int) -> Iterator[Piece | Break]:
-    """Verified lines from `start` to offset `end`, in pieces; a Break comes last, if there is one."""
-    place, rest, size = start, b"", PIECE
+def pieces(
+    disk: Disk, handle: int, start: Place, end: int, first: int = PIECE
+) -> Iterator[Piece | Break]:
+    """Verified lines from `start` to offset `end`, in pieces; a Break comes last, if there is one.
+    `first`: bytes of the first reading."""
+    place, rest, size = start, b"", first
     offset = start.offset
     while offset < end:
         chunk = disk.read(handle, offset, min(size, end - offset))
@@ -89,16 +94,19 @@ def _is_torn(disk: Disk, handle: int, place: Place, end: int) -> bool:
     return True
 
 
-def records(piece: Piece, after: int = 0) -> list[Record]:
-    """The records of a piece, without those up to number `after`.
+def records(piece: Piece, after: int, through: int) -> list[Record]:
+    """The records of a piece with after < seq <= through.
     Raises Damaged when a line is whole but not a record this version knows."""
-    skip = max(0, after - piece.first.seq)
+    skip, last = max(0, after - piece.first.seq), min(piece.last.seq, through)
     raw, first = piece.raw, piece.first.seq + skip
-    if skip:
-        raw = b"\n".join(raw.split(b"\n")[skip:])
+    if first >= last:
+        return []
+    if skip or last < piece.last.seq:
+        split = raw.split(b"\n")[skip : last - piece.first.seq]
+        raw = b"\n".join([*split, b""])
     try:
         found = lines.decode_all(raw)
-        if not found or (found[0].seq == first + 1 and found[-1].seq == piece.last.seq):
+        if found and found[0].seq == first + 1 and found[-1].seq == last:
             return found
     except lines.UNREADABLE:
         pass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 
 import msgspec
 
@@ -16,8 +16,10 @@ from .lines import Place
 from .paths import SessionFiles
 from .reader import Anchor
 
-FORMAT = 1
+FORMAT = 2
 _LIMIT = 1 << 30
+_HEAD = 1024
+"""Bytes that the line before the payload has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     size: int
     check: str
+
+
+_header = msgspec.json.Decoder(_Header)
 
 
 def write_snapshot(disk: Disk, files: SessionFiles, anchor: Anchor, payload: bytes) -> None:
@@ -71,12 +76,14 @@ def read_snapshot(disk: Disk, files: SessionFiles) -> tuple[Anchor, Snapshot] | 
     except FileNotFoundError:
         return None
     try:
-        raw = disk.read(handle, 0, min(disk.size(handle), _LIMIT))
+        head, _, _ = disk.read(handle, 0, _HEAD).partition(b"\n")
+        start = len(head) + 1
+        # By itself, so that it need not be copied out of the whole.
+        payload = disk.read(handle, start, max(0, min(disk.size(handle) - start, _LIMIT)))
     finally:
         disk.close(handle)
-    head, _, payload = raw.partition(b"\n")
     try:
-        header = msgspec.json.decode(head, type=_Header)
+        header = _header.decode(head)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if header.format != FORMAT or header.size != len(payload) or header.check != _check(payload):
@@ -86,4 +93,5 @@ def read_snapshot(disk: Disk, files: SessionFiles) -> tuple[Anchor, Snapshot] | 
 
 
 def _check(payload: bytes) -> str:
-    return blake2b(payload, digest_size=8).hexdigest()
+    # The same as for the log: processors have it built in, and both are read at every opening.
+    return sha256(payload).hexdigest()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
 from . import lines
 from .disk import Disk
 from .log import cut_tail, locked
@@ -20,15 +22,13 @@ _ARTIFACT = re.compile(rb'"artifact":"([0-9a-f]{64}(?:\.[a-z0-9]{1,12})?)"')
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     line: int
     """In events.jsonl, from 1; 0 when it is not about a line."""
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     ok: bool
     """Nothing is wrong; after a repair: nothing is wrong any more."""
     records: int

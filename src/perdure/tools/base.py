@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
+import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from perdure.kernel.events import (
@@ -124,6 +125,9 @@ class Labels(Protocol):
     def running(self, key: str) -> Label | None:
         """With which it began, joined with what it has heard since; None when it has ended. Never
         raises."""
+
+    def end_quiet(self, key: str) -> bool:
+        """As `end`, but at once; False, and nothing is done, where there may be something to label."""
 
     def end(self, key: str) -> None:
         """It has ended: label what it may have written. Blocking. Raises PerdureError."""
@@ -290,6 +294,15 @@ class Processes(Protocol[P]):
         """End it with everything below it."""
 
 
+class Refusals(Protocol):
+    """What the egress refused to the commands of a session, in words."""
+
+    def mark(self) -> int:
+        """Before a command, for `since`."""
+
+    def since(self, mark: int) -> Sequence[str]: ...
+
+
 class Commands(Protocol):
     """Runs commands under supervision: at most once per key, surviving this process."""
 
@@ -336,8 +349,7 @@ class Commands(Protocol):
         """Takes a `release` back."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Touch:
+class Touch(msgspec.Struct, frozen=True, kw_only=True):
     """A path that a call reads or writes, links resolved."""
 
     path: Path
@@ -370,6 +382,8 @@ class ToolContext:
     """The one way out of this machine. None: there is none."""
     search: Search | None = None
     """The search engine that the owner has set up."""
+    refusals: Refusals | None = None
+    """What the egress refused to commands. None: nobody tells."""
 
     def output(self, text: str, stream: Stream = "stdout") -> None:
         """Show a piece of output while the tool runs."""
@@ -443,6 +457,9 @@ class Tool(BaseModel):
     it runs counts as its work, if it has effects."""
     creates: ClassVar[str] = ""
     """The key in its result's data that identifies an object the call has created."""
+    selects: ClassVar[tuple[str, ...] | None] = None
+    """Arguments that choose what a call does: a rule that the owner grants holds for the very choice he saw.
+    None: those that are true or false, or one of a few values."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -463,6 +480,9 @@ class Tool(BaseModel):
             known = ", ".join(sorted(EFFECTS))
             raise TypeError(f"{cls.__name__}: effects must be a set of {known}, not {wrong}")
         cls._check_sink()
+        arguments = {f.alias or name for name, f in cls.model_fields.items()}
+        if missing := sorted({*(cls.selects or ())} - arguments):
+            raise TypeError(f"{cls.__name__}: selects names {missing[0]!r}, which is no argument")
 
     @classmethod
     def _check_sink(cls) -> None:
@@ -489,10 +509,6 @@ class Tool(BaseModel):
         return cls.effects <= {"reads"}
 
     @classmethod
-    def runs_parallel(cls) -> bool:
-        return cls.only_reads() if cls.parallel is None else cls.parallel
-
-    @classmethod
     def recovers_by(cls) -> Recovery:
         if cls.recovery is not None:
             return cls.recovery
@@ -508,6 +524,11 @@ class Tool(BaseModel):
 
     def shell(self) -> str | None:
         """The shell command this call runs, for the policy."""
+        return None
+
+    def asks_outside(self) -> tuple[str, str] | None:
+        """Method and address of what it will first ask for through `ToolContext.egress`, so that nobody is
+        asked to approve what is refused in any case. None: that is not known before."""
         return None
 
     def speaks_to(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
 
 from .base import CommandOutcome, Sink, Tool, ToolContext, failed
 from .pages import ends, join_cut
-from .scripts import programs as programs  # for tools whose approvals cover what a command names
 from .taming import unhidden
 
 DEFAULT_SECONDS = 120
@@ -53,6 +53,8 @@ class Bash(Tool):
             return failed("A command cannot contain NUL characters.", "invalid")
         if not context.workdir.is_dir():
             return failed(f"The working directory {context.workdir} is gone.")
+        refusals = context.refusals
+        mark = refusals.mark() if refusals is not None else 0
         try:
             outcome = await context.commands.run(
                 command,
@@ -64,14 +66,17 @@ class Bash(Tool):
             )
         except OSError as error:
             return failed(f"The command could not be started: {error.strerror or error}.")
+        refused = refusals.since(mark) if refusals is not None else ()
         try:
-            return await asyncio.to_thread(report, outcome, context, self.timeout)
+            return await asyncio.to_thread(report, outcome, context, self.timeout, refused)
         except RuntimeError:  # no thread to be had; what it came to must not be lost for that
-            return report(outcome, context, self.timeout)
+            return report(outcome, context, self.timeout, refused)
 
 
-def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> ToolResult:
-    """What a command came to. Blocking: run in a thread."""
+def report(
+    outcome: CommandOutcome, context: ToolContext, timeout: float, refused: Sequence[str] = ()
+) -> ToolResult:
+    """What a command came to. Blocking: run in a thread. `refused`: by the egress, while it ran."""
     artifact: ArtifactId | None = None
     text = ""
     status, verdict = _verdict(outcome, timeout)
@@ -90,6 +95,8 @@ def report(outcome: CommandOutcome, context: ToolContext, timeout: float) -> Too
         text = "(no output)"
     if notes:
         text = f"{text.rstrip(chr(10))}\n[{'; '.join(notes)}]".lstrip("\n")
+    for line in refused:
+        text = f"{text.rstrip(chr(10))}\n[refused on its way out: {line}]"
     result = failed(
         text,
         status,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from perdure.kernel.events import (
     Text,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from perdure.kernel.labels import SELF, UNKNOWN, Label
 
@@ -37,25 +39,24 @@ from .base import (
     Process,
     Reader,
     Recovery,
+    Refusals,
     Sink,
     Tool,
     ToolContext,
     Touch,
     failed,
 )
-from .critical import critical_values, defaults_of, sink_of
+from .critical import critical_values, defaults_of, selecting, sink_of, used
 from .labelling import ONLINE, elsewhere, read_label, result_label, seal, worth_keeping
+from .metering import Metered, beyond
 from .outside import Doors, Egress, Search
 from .pages import excerpt
 from .schema import validate
 from .screening import Screen, Showing, cleaned, refusal
-from .scripts import programs, scripts, scripts_of
 from .toolbox import Toolbox
 
 MAX_RESULT_CHARS = 30_000
 """What a result may put before the model, in characters; the whole goes into an artifact."""
-NOTE_FIRST = 2_000
-"""Characters of a preview beyond which a note on it stands before it, where it is not cut off."""
 LISTENER_CHARS = 1_000
 """Of the command that a text goes to, shown with the text."""
 
@@ -81,6 +82,9 @@ class Bench:
     """Ways out of this machine. None: there is none."""
     search: Callable[[], Search | None] = lambda: None
     """The owner's search engine, as it is configured now."""
+    refusals: Refusals | None = None
+    spent: Callable[[Usage, float | None], None] = lambda usage, cost_usd: None
+    """Told what a tool says it has paid models by itself; a cost of None is not known."""
 
     def __post_init__(self) -> None:
         # Resolved once: a link swapped later moves no call elsewhere than where it was judged.
@@ -113,11 +117,24 @@ class Bench:
             checked = validate(tool, call.arguments)
             if isinstance(checked, ToolResult):
                 return checked
+            if why := self._in_vain(checked):
+                return failed(f"{call.name} was not run: {why}", "denied")
             return _prepared(self, call, checked)
         except _Impossible as error:
             return failed(f"{call.name} was not run: the path {error}.", "invalid")
         except FAULTS as error:  # an owner's tool; the call must still get its result
             return failed(f"{call.name} was not run: {_raised(error)}", "error")
+
+    def _in_vain(self, tool: Tool) -> str:
+        """Why nobody needs to be asked about what it would send; empty: they may be."""
+        asked = tool.asks_outside()
+        if asked is None or self.doors is None:
+            return ""
+        try:
+            self.doors.by(tool.name).foresee(*asked)
+        except PerdureError as error:
+            return _clean(str(error))
+        return ""
 
     def recovery(self, tool: str) -> Recovery | None:
         """None: there is no such tool any more."""
@@ -129,22 +146,20 @@ class Bench:
 
     def begun(self, key: str) -> bool:
         """Did an earlier attempt under this key get as far as leaving a trace?"""
-        # As text: this stands before every call that has effects.
-        trace = f"{self.scratch}/{_scratch_name(key)}"
-        return os.path.exists(trace) or self.commands.known(key)  # noqa: PTH110
+        return os.path.exists(self._trace(key)) or self.commands.known(key)  # noqa: PTH110
 
     def forget(self, key: str) -> None:
         """The call's result is on record: what its attempts left behind may go."""
         with contextlib.suppress(OSError):
-            self._scratch(key).unlink(missing_ok=True)
+            os.unlink(self._trace(key))  # noqa: PTH108
         self.commands.forget(key)
 
-    def _scratch(self, key: str) -> Path:
-        return self.scratch / _scratch_name(key)
+    def _trace(self, key: str) -> str:
+        """As text: this stands before every call that has effects."""
+        return f"{self.scratch}/{_scratch_name(key)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A call that fits its tool. Nothing has been decided about it."""
 
     bench: Bench
@@ -169,6 +184,15 @@ class Prepared:
     def defaults(self) -> dict[str, Json]:
         """Of arguments that the model did not give, those that are one text, number or truth value."""
         return defaults_of(self.tool)
+
+    @property
+    def selects(self) -> tuple[str, ...]:
+        """Arguments that choose what the call does."""
+        return selecting(type(self.tool))
+
+    def used(self) -> Mapping[str, Json]:
+        """The arguments that the model gave, as the tool will use them: `yes` for a truth value is true."""
+        return used(self.tool, self.call.arguments)
 
     def values(self) -> list[tuple[str, CriticalKind, str]]:
         """Path, kind and value of each critical argument that the model gave, lists taken apart."""
@@ -199,27 +223,17 @@ class Prepared:
                 text = f"{_listener(self._hearing(), self.speaks_to)}\n{text}"
         except FAULTS as error:  # an owner's tool, or a file that cannot be read
             text = f"(no preview: {_raised(error)})"
-        if self.command is not None and (
-            note := scripts_of(self.command, self.bench.workdir).note()
-        ):
-            text = f"{note}\n{text}" if len(text) > NOTE_FIRST else f"{text}\n{note}"
         return text
 
     def binding(self) -> bytes:
-        """The tool's own, and the scripts that its command names. Blocking."""
+        """The tool's own, and to whom it speaks. Blocking."""
         try:
             own = bytes(self.tool.binding(self.bench.workdir))
             if self.speaks_to:
                 own += _identity(self._hearing())
         except FAULTS as error:  # what cannot be read is bound as such
             own = type(error).__name__.encode()
-        if self.command is None:
-            return own
-        return own + b"\0" + programs(self.command, self.bench.workdir)
-
-    def scripts(self) -> bytes:
-        """Which scripts its command runs, with their content; empty where it runs none. Blocking."""
-        return b"" if self.command is None else scripts(self.command, self.bench.workdir)
+        return own
 
     def _hearing(self) -> Process | None:
         """Who would get what is sent. Blocking."""
@@ -280,6 +294,8 @@ class Prepared:
         labels = self.bench.labels
         if labels is None or labels.running(key) is None or self.bench.commands.running(key):
             return
+        if labels.end_quiet(key):
+            return
         ending = asyncio.ensure_future(asyncio.to_thread(labels.end, key))
         # What cannot be noted stays open in the book: then all that is changed there counts as its work.
         with contextlib.suppress(PerdureError):
@@ -303,6 +319,7 @@ class Prepared:
         self, said: Label, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
     ) -> ToolResult:
         bench, tool = self.bench, self.tool
+        reader = None if bench.reader is None else Metered(bench.reader)
         context = ToolContext(
             session=bench.session,
             call=self.call.id,
@@ -312,13 +329,14 @@ class Prepared:
             emit=emit,
             artifacts=bench.artifacts,
             commands=bench.commands,
-            scratch=bench._scratch(key),
+            scratch=Path(bench._trace(key)),
             max_result_chars=bench.max_result_chars,
             labels=bench.labels,
             label=said,
-            reader=bench.reader,
+            reader=reader,
             egress=self._way_out(),
             search=bench.search(),
+            refusals=bench.refusals,
         )
         limit: asyncio.Timeout | None = None
         try:
@@ -328,7 +346,10 @@ class Prepared:
                 limit = asyncio.timeout(tool.time_limit)
                 async with limit:
                     result = await self._execute(context)
-            return self._fit(result)
+            fit = self._fit(result)
+            if (more := beyond(fit, reader)) is not None:
+                bench.spent(*more)
+            return fit
         except PerdureError as error:
             return self._screened(failed(_clean(f"{tool.name}: {error}")))
         except asyncio.CancelledError:
@@ -393,6 +414,7 @@ class Prepared:
         return msgspec.structs.replace(result, parts=parts, data=data, artifact=artifact)
 
 
+@functools.lru_cache(64)
 def _scratch_name(key: str) -> str:
     name = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).hexdigest()
     return f"call-{name}"

@@ -10,9 +10,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal
+
+import msgspec
 
 from perdure.kernel.events import Json
 
@@ -35,8 +36,7 @@ class Unfit(ValueError):
     """A field that is none, or an answer that does not fit; the message is for a model."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["bool", "date", "int", "number", "enum", "text"]
     options: tuple[str, ...] = ()
     least: float = 0

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 from perdure.kernel.events import Json
 
@@ -38,7 +42,7 @@ def critical_values(tool: Tool, sink: Sink | None, given: Mapping[str, Json]) ->
     """`given`: the arguments as the model sent them, for a tool whose own view cannot be shown."""
     if sink is None:
         return []
-    arguments = _arguments(tool, given)
+    arguments = used(tool, given)
     found: list[Value] = []
     for name, field in type(tool).model_fields.items():
         shown = field.alias or name
@@ -63,7 +67,28 @@ def defaults_of(tool: Tool) -> dict[str, Json]:
     }
 
 
-def _arguments(tool: Tool, given: Mapping[str, Json]) -> Mapping[str, Json]:
+def selecting(tool: type[Tool]) -> tuple[str, ...]:
+    """Arguments that choose what a call does, such as `action`."""
+    if tool.selects is not None:
+        return tool.selects
+    fields = tool.model_fields.items()
+    return tuple(f.alias or name for name, f in fields if _chosen(f.annotation, ()))
+
+
+def _chosen(annotation: Any, inside: tuple[Any, ...]) -> bool:
+    """Is something in it one of a few values?"""
+    if annotation is bool or get_origin(annotation) is Literal:
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation not in inside and any(
+            _chosen(f.annotation, (*inside, annotation)) for f in annotation.model_fields.values()
+        )
+    return any(_chosen(one, inside) for one in get_args(annotation))
+
+
+def used(tool: Tool, given: Mapping[str, Json]) -> Mapping[str, Json]:
     """What the model gave, as the tool will use it: defaults are the tool's own."""
     try:
         return tool.model_dump(mode="json", by_alias=True, exclude_unset=True)

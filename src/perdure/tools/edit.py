@@ -25,6 +25,7 @@ class Edit(PathTool):
     recovery = "rerun"  # the intent it leaves tells whether it has happened
     cooperative = True
     tracks = True
+    selects = ()  # all of it is one kind of change
     sink = Sink(kind="write", critical={"path": "path"}, content=("new_string",))
 
     old_string: str = Field(min_length=1)

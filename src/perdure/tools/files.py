@@ -19,9 +19,10 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
+
+import msgspec
 
 LOCK_SECONDS = 5.0
 MAX_TEXT = 64 << 20
@@ -39,8 +40,7 @@ class ChangedMeanwhile(FileProblem):
     """Somebody else changed the file between reading and writing."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replaced:
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     before: bytes | None
     """Content that was there; None: the file is new."""
     after: bytes
@@ -99,8 +99,7 @@ def replace(
         raise FileProblem(reason(error)) from error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
     """The file as it is now."""
 
     data: bytes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from pydantic import Field, model_validator
 
 from perdure.kernel.events import Json, ToolResult
+from perdure.methods import READING, Method
 
 from .base import Effect, Sink, Tool, ToolContext, failed, ok
 from .charsets import decode
@@ -16,7 +17,6 @@ from .outside import Outgoing, web_label
 from .pages import excerpt
 from .web_fetch import _laid_out, status_text
 
-READING = ("GET", "HEAD", "OPTIONS")
 SHOWN = (
     "content-type",
     "location",
@@ -45,7 +45,7 @@ class HttpRequest(Tool):
         content=("headers", "body"),
     )
 
-    method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    method: Method = "GET"
     url: Annotated[str, Field(min_length=1, max_length=8_192)]
     headers: dict[str, str] = Field(default={})
     body: Annotated[
@@ -62,6 +62,9 @@ class HttpRequest(Tool):
 
     def acts(self) -> frozenset[Effect]:
         return frozenset({"reads", "network"}) if self.method in READING else type(self).effects
+
+    def asks_outside(self) -> tuple[str, str]:
+        return self.method, self.url
 
     def preview(self, workdir: object) -> str:
         lines = [f"{self.method} {self.url}", *(f"{n}: {v}" for n, v in self.headers.items())]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+import msgspec
+
 from .base import NAME
 from .files import FileProblem, read_regular
 
@@ -42,8 +44,7 @@ class Wrong(ValueError):
         """From 1; 0: of the whole file."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: Kind
     description: str = ""
@@ -58,8 +59,7 @@ class Argument:
     """Of an array."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     fuel: int = 5_000_000_000
     """About one for each instruction that is run."""
     memory_mb: int = 64

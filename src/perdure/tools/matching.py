@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 NEAR = 3
 """Candidates shown."""
@@ -18,8 +19,7 @@ class NoMatch(ValueError):
     """The message tells the model why, and what comes near."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edited:
+class Edited(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     lines: tuple[int, ...]
     """Where each replacement begins, in the text before."""

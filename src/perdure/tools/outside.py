@@ -67,6 +67,9 @@ class Incoming(Protocol):
 
 
 class Egress(Protocol):
+    def foresee(self, method: str, url: str, /) -> None:
+        """Raises PerdureError for a request that will be refused whatever its owner is asked and answers."""
+
     async def request(self, outgoing: Outgoing, /) -> Incoming:
         """Send it, if the owner's rules and everything else allow it. Raises PerdureError, whose text is
         for the model; on cancellation the connection is closed."""

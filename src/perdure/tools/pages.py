@@ -5,9 +5,10 @@ Nothing here holds more than a piece in memory, however large the file or its li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 CHUNK = 1 << 18
 LINE_CHARS = 2_000
@@ -56,8 +57,7 @@ def ends(path: Path, size: int, limit: int) -> tuple[bytes, bytes | None]:
         return head, file.read(limit * 3 // 5)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Some lines of a file, as bytes without their line ends, long ones cut."""
 
     lines: list[bytes]

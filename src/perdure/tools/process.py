@@ -16,7 +16,7 @@ from perdure.kernel.labels import SELF, Label
 
 from .base import Effect, Sink, Tool, ToolContext, failed, ok
 from .base import Process as Running
-from .bash import MAX_COMMAND, live, plain, programs
+from .bash import MAX_COMMAND, live, plain
 from .labelling import command_label, elsewhere, printed_label
 
 MAX_WAIT = 600
@@ -44,6 +44,7 @@ class Process(Tool):
     cooperative = True
     marks = True  # output that was shown is not shown again
     tracks = True
+    selects = ("action",)
     sink = Sink(kind="execute", critical={"command": "command", "text": "command"})
 
     action: Literal["start", "list", "output", "wait", "send", "stop"]
@@ -91,9 +92,6 @@ class Process(Tool):
         if self.action == "send":
             return f"to {self.id}: {self.text}"
         return self.command if self.action == "start" else f"{self.action} {self.id}"
-
-    def binding(self, workdir: Path) -> bytes:
-        return programs(self.command, workdir) if self.action == "start" else b""
 
     async def execute(self, context: ToolContext) -> ToolResult:
         result = await self._act(context)

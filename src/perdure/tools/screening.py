@@ -25,6 +25,9 @@ class Screen(Protocol):
     def clean(self, text: str) -> str:
         """The text with a mark in place of each; the very text where there is none."""
 
+    def clear(self, texts: Sequence[str]) -> bool:
+        """Whether it is certain that `clean` would change none of them: one search through them all."""
+
     def refusal(self, paths: Sequence[Path], texts: Sequence[str]) -> str:
         """Why these texts must not be written to these files; empty when they may."""
 
@@ -37,6 +40,9 @@ def refusal(screen: Screen, touches: Sequence[Touch], arguments: Json) -> str:
 
 def cleaned(screen: Screen, result: ToolResult) -> ToolResult:
     """The result without the owner's secrets; the very result where there is none."""
+    texts = [part.text for part in result.parts if isinstance(part, Text)]
+    if screen.clear([*texts, *_texts(result.data, keys=True)]):
+        return result
     parts = tuple(_part(screen, part) for part in result.parts)
     data = _value(screen, result.data) if result.data else result.data
     same = all(new is old for new, old in zip(parts, result.parts, strict=True))
@@ -110,12 +116,15 @@ def _value(screen: Screen, value: Json) -> Json:
     return value
 
 
-def _texts(value: Json) -> Iterator[str]:
+def _texts(value: Json, *, keys: bool = False) -> Iterator[str]:
+    """All texts in it; with `keys`, the names of fields too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _texts(one)
+            yield from _texts(one, keys=keys)
     elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
+        for name, one in value.items():
+            if keys:
+                yield str(name)
+            yield from _texts(one, keys=keys)

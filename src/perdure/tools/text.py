@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+
+import msgspec
 
 SNIFF = 8192
 """Bytes at the start that are looked at to tell text from binary."""
@@ -22,8 +23,7 @@ class NotText(ValueError):
     """The bytes are no text in an encoding known here."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """How a text is written in its file."""
 
     codec: str = "utf-8"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 from perdure.kernel.prompt import ToolSchema
 
 from . import wasm
@@ -33,8 +35,7 @@ MAX_SOURCE = 4 << 20
 """Bytes of a tool file."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolFileError:
+class ToolFileError(msgspec.Struct, frozen=True, kw_only=True):
     """A tool file that could not be used; its last good version, if any, stays in use."""
 
     file: Path

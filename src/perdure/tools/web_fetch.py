@@ -57,6 +57,9 @@ class WebFetch(Tool):
         """What is judged and shown is what will be fetched."""
         return url if _SCHEME.match(url) else f"https://{url}"
 
+    def asks_outside(self) -> tuple[str, str]:
+        return "GET", self.url
+
     def preview(self, workdir: object) -> str:
         return f"GET {self.url}"
 

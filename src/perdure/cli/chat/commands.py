@@ -90,6 +90,8 @@ async def _status(conversation: Conversation, argument: str) -> None:
         f"server   {server.url}  (process {server.pid}, {server.version})",
     ]
     conversation.note("\n".join(lines), "info")
+    if view.wrong:
+        conversation.note(view.wrong, "warning")
 
 
 async def _model(conversation: Conversation, argument: str) -> None:

@@ -24,8 +24,18 @@ class ChatCompleter(Completer):
                 if command.help and command.name.startswith(before[1:]):
                     yield Completion(f"/{command.name}", -len(before), display_meta=command.help)
             return
-        word = before.rpartition("\n")[2].rpartition(" ")[2]
-        if word.startswith("@"):
-            for path in files.complete(word[1:], self._conversation.workdir):
-                named = f'@"{path}"' if " " in path else f"@{path}"
-                yield Completion(named, -len(word), display=path)
+        closed = not document.text_after_cursor.startswith('"')
+        for word, quoted in files.words(before):
+            paths = list(files.complete(word, self._conversation.workdir))
+            for path in paths:
+                named = files.written(path, quoted=quoted, closed=closed)
+                yield Completion(named, -len(word) - 1 - quoted, display=path)
+            if paths:
+                return
+
+
+def completes(before: str) -> bool:
+    """Whether there is anything to complete at the end of what was typed."""
+    if before.startswith("/") and " " not in before and "\n" not in before:
+        return True
+    return bool(files.words(before))

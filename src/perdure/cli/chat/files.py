@@ -24,6 +24,12 @@ MAX_MESSAGE = 15_000_000
 """Bytes of a whole message."""
 MAX_CHOICES = 50
 _NAMED = re.compile(r"(?<!\S)@(?:\"([^\"]+)\"|(\S+))")
+_QUOTED = re.compile(r"(?<!\S)@\"([^\"]*)\Z")
+_PLAIN = re.compile(r"(?<!\S)@([^\s\"]\S*|)\Z")
+_ODD = re.compile(r"\s|[.,;:!?)]\Z")
+"""What only stands in quotes: without, the name would end before it."""
+_UNNAMED = re.compile(r"[\x00-\x1f\x7f\"\ud800-\udfff]")
+"""What a message cannot name."""
 
 
 def message_parts(text: str, workdir: str) -> list[dict[str, str]]:
@@ -52,20 +58,50 @@ def message_parts(text: str, workdir: str) -> list[dict[str, str]]:
     return parts
 
 
+def words(before: str) -> list[tuple[str, bool]]:
+    """What is being written after an @ at the end of `before`, and whether in quotes: what was meant
+    first, of several readings."""
+    line = before.rpartition("\n")[2]
+    found: list[tuple[str, bool]] = []
+    if quoted := _QUOTED.search(line):
+        found.append((quoted[1], True))
+    if plain := _PLAIN.search(line):
+        found.append((plain[1], False))
+    return found
+
+
+def written(path: str, *, quoted: bool = False, closed: bool = True) -> str:
+    """How a path is named in a message, for as long as it is a folder so that one can go on below it."""
+    if not quoted and not _ODD.search(path):
+        return f"@{path}"
+    return f'@"{path}' + ('"' if closed and not path.endswith("/") else "")
+
+
 def complete(word: str, workdir: str) -> Iterator[str]:
     """Paths that begin with `word` (without its @), folders ending in a slash. Hidden ones only when
     the word asks for them."""
+    if word in ("~", ".."):
+        yield f"{word}/"
+        return
     folder, slash, start = word.rpartition("/")
-    base = Path(workdir, Path(folder + slash).expanduser()) if slash else Path(workdir)
     try:
+        base = Path(workdir, Path(folder + slash).expanduser()) if slash else Path(workdir)
         with os.scandir(base) as entries:
             names = [
-                entry.name + ("/" if entry.is_dir() else "")
+                entry.name + ("/" if _is_folder(entry) else "")
                 for entry in entries
                 if entry.name.lower().startswith(start.lower())
                 and (start.startswith(".") or not entry.name.startswith("."))
+                and not _UNNAMED.search(entry.name)
             ]
-    except OSError:
+    except (OSError, RuntimeError, ValueError):  # not there, no such user, a NUL
         return
     for name in sorted(names, key=str.lower)[:MAX_CHOICES]:
         yield folder + slash + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in circles
+        return False

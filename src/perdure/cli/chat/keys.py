@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 
-from perdure.cli.view.answers import KEYS, allow, offered, same
+from perdure.cli.view.answers import KEYS, offered, same
 from perdure.kernel.events import ApprovalScope
 
 if TYPE_CHECKING:
@@ -39,16 +42,25 @@ def bindings(chat: LiveChat) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         state = chat.buffer.complete_state
         assert state is not None and state.current_completion is not None
-        folder = state.current_completion.text.endswith("/")
-        chat.buffer.complete_state = None
-        if not folder:
-            chat.buffer.insert_text(" ")
+        _taken(chat.buffer, state.current_completion)
 
     @keys.add("tab")
     def _(event: KeyPressEvent) -> None:
         buffer = chat.buffer
-        if buffer.complete_state is None:
-            buffer.start_completion(insert_common_part=True)
+        state = buffer.complete_state
+        if state is None or not state.completions:
+            buffer.cancel_completion()
+            only = _only(buffer)
+            if only is None:
+                buffer.start_completion(insert_common_part=True)
+                return
+            buffer.apply_completion(only)
+            _taken(buffer, only)
+        elif len(state.completions) == 1:
+            only = state.completions[0]
+            if state.current_completion is None:
+                buffer.apply_completion(only)
+            _taken(buffer, only)
         else:
             buffer.complete_next()
 
@@ -122,10 +134,26 @@ def bindings(chat: LiveChat) -> KeyBindings:
     return keys
 
 
+def _only(buffer: Buffer) -> Completion | None:
+    """What there is to complete, if it is one thing only."""
+    asked = CompleteEvent(completion_requested=True)
+    found = list(islice(buffer.completer.get_completions(buffer.document, asked), 2))
+    return found[0] if len(found) == 1 else None
+
+
+def _taken(buffer: Buffer, completion: Completion) -> None:
+    """A completion was chosen: go on below a folder, or behind what is whole."""
+    buffer.complete_state = None
+    if completion.text.endswith("/"):
+        buffer.start_completion()
+    elif not buffer.document.text_after_cursor[:1].isspace():
+        buffer.insert_text(" ")
+
+
 def _allow(chat: LiveChat, scope: ApprovalScope) -> None:
     questions = chat.questions()
     if len(questions) > 1:
         if scope == "once":
             chat.answer(questions, same(questions, "allow"))
     elif questions and scope in [s for _, s in offered(questions[0])]:
-        chat.answer(questions, allow(questions[0], scope, chat.conversation.waiting))
+        chat.answer(questions, same(questions, "allow", scope))

@@ -31,7 +31,7 @@ from prompt_toolkit.styles import Style
 from wcwidth import wcwidth
 
 from perdure.cli.chat import commands
-from perdure.cli.chat.completer import ChatCompleter
+from perdure.cli.chat.completer import ChatCompleter, completes
 from perdure.cli.chat.conversation import Conversation
 from perdure.cli.chat.keys import bindings
 from perdure.cli.chat.output import frame_output
@@ -45,6 +45,8 @@ from perdure.kernel.events import ApprovalId, ApprovalRequested, MessageMode
 
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
+CALM_SECONDS = 0.3
+"""Between a question, or what was typed last, and a key that answers it."""
 """How often the display is refreshed while something runs: spinner and clock."""
 TWICE_SECONDS = 2.0
 """Within which a second Ctrl-C leaves."""
@@ -84,7 +86,9 @@ class LiveChat:
             multiline=True,
             history=_history(conversation),
             completer=ChatCompleter(conversation),
-            complete_while_typing=Condition(lambda: self._word()[:1] in ("/", "@")),
+            complete_while_typing=Condition(
+                lambda: completes(self.buffer.document.text_before_cursor)
+            ),
             enable_history_search=True,
             on_text_changed=self._on_typed,
         )
@@ -258,12 +262,6 @@ class LiveChat:
 
     # Typing -----------------------------------------------------------------------------------------
 
-    def _word(self) -> str:
-        before = self.buffer.document.text_before_cursor
-        if before.startswith("/") and " " not in before and "\n" not in before:
-            return before
-        return before.rpartition("\n")[2].rpartition(" ")[2]
-
     def _on_typed(self, buffer: Buffer) -> None:
         self._typed_at = time.monotonic()
 
@@ -280,7 +278,7 @@ class LiveChat:
         if self.denying or self.buffer.text or any(r.approval in self._answered for r in asked):
             return ()
         calm = time.monotonic() - max(self._asked_at, self._typed_at)
-        return asked if self._asked == [r.approval for r in asked] and calm > 0.3 else ()
+        return asked if self._asked == [r.approval for r in asked] and calm > CALM_SECONDS else ()
 
     def one_by_one(self) -> None:
         self.conversation.one_by_one()
@@ -294,7 +292,7 @@ class LiveChat:
             requests, self.denying = self.denying, ()
             note = self.buffer.text.strip()
             self.buffer.reset()
-            self.answer(requests, same(requests, "deny", note))
+            self.answer(requests, same(requests, "deny", note=note))
             return
         text = self.pastes.unfold(self.buffer.text)
         if not text.strip():

@@ -112,7 +112,8 @@ class PlainChat:
 
     def _code(self) -> int:
         end = self._conversation.story.last_end
-        return FAILED if end is not None and end.reason == "failed" and not self._person else DONE
+        met = end is not None and end.reason not in ("done", "stopped")
+        return FAILED if met and not self._person else DONE
 
     async def _print_for_ever(self) -> None:
         seen = asyncio.Event()

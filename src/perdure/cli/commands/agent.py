@@ -78,6 +78,9 @@ def show(ctx: click.Context, name: str) -> int:
     click.echo(
         click.style(one.name, bold=True) + (f"  {one.description}" if one.description else "")
     )
+    if one.version or one.labels:
+        labels = ", ".join(f"{key}: {value}" for key, value in one.labels.items())
+        click.echo("  version " + "  ".join(part for part in (one.version or "–", labels) if part))
     click.echo("  model   " + (", then ".join(m.reference for m in one.models) or "rehearsal"))
     click.echo(f"  folder  {one.folder}")
     for path in sorted(p for p in one.folder.rglob("*") if p.is_file()):

@@ -88,19 +88,40 @@ def verify(dest: str, name: str | None) -> int:
 @click.argument("dest", metavar="DEST")
 @click.argument("target", metavar="TARGET", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--backup", "name", metavar="NAME", help="This one. Default: the latest.")
-def restore(dest: str, target: Path, name: str | None) -> int:
-    """Make a workspace in TARGET, an empty or new folder, and compare it with the backup."""
+@click.option("--tokens", is_flag=True, help="Tokens that were handed out count there as well.")
+def restore(dest: str, target: Path, name: str | None, tokens: bool) -> int:
+    """Make a workspace in TARGET, an empty or new folder, and compare it with the backup.
+
+    Sessions that had work left wait there for your word, and tokens have to be made anew: what was
+    answered, sent or revoked since the backup is not known to it.
+    """
     from perdure import backup as backups
 
     target = target.expanduser().absolute()
     with _Progress() as progress:
-        done = backups.restore(backups.open_depot(dest), target, name, progress=progress.show)
+        done = backups.restore(
+            backups.open_depot(dest), target, name, tokens=tokens, progress=progress.show
+        )
     click.echo(f"{done.name}: {_summary(done.manifest)}; compared, all the same")
-    busy = sum(session.busy for session in done.manifest.sessions)
-    if busy:
+    at = done.manifest.created.astimezone().strftime("%Y-%m-%d %H:%M")
+    click.echo(
+        f"It is as it was on {at}: what was done, sent, spent, approved or taken back since is not in it. "
+        "Do not run both workspaces."
+    )
+    if done.waiting:
+        many = len(done.waiting) != 1
         click.echo(
-            f"{busy} session{' was' if busy == 1 else 's were'} in the middle of a turn and will go on "
-            "when a server is started there. Do not run both workspaces."
+            f"{len(done.waiting)} session{'s' if many else ''} had work left (a turn, a message, an answer "
+            f"on its way) and wait{'' if many else 's'} for you:"
+        )
+        for session in done.waiting[:SHOWN]:
+            click.echo(f"  perdure --workspace {target} session resume {session}")
+        if len(done.waiting) > SHOWN:
+            click.echo(f"  … and {len(done.waiting) - SHOWN} more: perdure session list")
+    if done.tokens:
+        click.echo(
+            "Tokens that were handed out do not count there: make new ones with perdure token create, or "
+            "restore with --tokens."
         )
     if done.credentials is not None:
         click.echo(

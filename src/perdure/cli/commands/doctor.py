@@ -5,28 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli import server_process
-from perdure.cli.place import Place
-from perdure.cli.problems import DONE, FAILED, Problem, problem_of
+from perdure.cli import checks, server_process
+from perdure.cli.checks import Finding, Mark, of_error
+from perdure.cli.place import Place, locate_server
+from perdure.cli.problems import DONE, FAILED
 
 if TYPE_CHECKING:
-    from perdure.runtime.views import SessionView
+    from perdure.runtime.views import RuntimeStatus, SessionView
 
-Mark = Literal["ok", "note", "bad"]
 LOW_DISK_MB = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    mark: Mark
-    what: str
-    todo: str = ""
 
 
 @click.command()
@@ -41,6 +33,8 @@ def doctor(ctx: click.Context) -> int:
     findings: list[Finding] = []
 
     def report(one: Finding) -> None:
+        if one in findings:
+            return  # several checks read the same file
         findings.append(one)
         sign, color = {"ok": ("✓", "green"), "note": ("•", "yellow"), "bad": ("✗", "red")}[one.mark]
         click.echo(click.style(sign, fg=color) + " " + one.what)
@@ -49,24 +43,36 @@ def doctor(ctx: click.Context) -> int:
 
     for one in _installation():
         report(one)
+    todo: tuple[Callable[[Place], Iterator[Finding]], ...] = (
+        _disk,
+        checks.clock,
+        _agents,
+        _models,
+        _policy,
+        checks.trust,
+        checks.ways_out,
+        _sandbox,
+        _server,
+    )
     try:
         place = place_of(ctx)
     except Exception as error:
-        report(_of_error(error))
-        return FAILED
-    report(Finding("ok", f"workspace {place.root}"))
-    for check in (_disk, _agents, _models, _policy, _sandbox, _server):
+        report(of_error(error))
+        option = ctx.find_root().obj
+        try:
+            place = locate_server(option if isinstance(option, str) else None)
+        except Exception:
+            return FAILED  # there is none, or it is somebody else's
+        todo = (_disk, checks.clock, checks.trust, _server)  # those that need no perdure.yaml
+    else:
+        report(Finding("ok", f"workspace {place.root}"))
+    for check in todo:
         try:
             for one in check(place):
                 report(one)
         except Exception as error:
-            report(_of_error(error))
+            report(of_error(error))
     return FAILED if any(one.mark == "bad" for one in findings) else DONE
-
-
-def _of_error(error: Exception) -> Finding:
-    problem = problem_of(error) or Problem(f"{type(error).__name__}: {error}")
-    return Finding("bad", problem.message, problem.hint)
 
 
 def _installation() -> Iterator[Finding]:
@@ -89,6 +95,7 @@ def _disk(place: Place) -> Iterator[Finding]:
     try:
         place.state.mkdir(exist_ok=True)
         probe.write_bytes(b"x")
+        written = probe.stat().st_mtime
         probe.unlink()
     except OSError as error:
         yield Finding(
@@ -102,6 +109,7 @@ def _disk(place: Place) -> Iterator[Finding]:
         yield Finding("bad", f"only {free} MB are free on the workspace's disk", "Make room.")
     else:
         yield Finding("ok", f"storage can be written, {free:,} MB free")
+    yield from checks.disk_clock(place, written)
 
 
 def _agents(place: Place) -> Iterator[Finding]:
@@ -157,11 +165,15 @@ def _models(place: Place) -> Iterator[Finding]:
                 yield Finding("bad", f"{entry.name} uses {reference}: {error.args[0]}", error.hint)
 
 
-async def _held(server: server_process.ServerFile) -> list[SessionView]:
+async def _ask(
+    server: server_process.ServerFile,
+) -> tuple[RuntimeStatus, list[SessionView]]:
+    """How it is, and which of its latest sessions are held."""
     from perdure.cli.client import Client
 
     async with Client(server.url, server.token) as client:
-        return [view for view in await client.sessions(limit=200) if view.status == "held"]
+        views = await client.sessions(limit=200)
+        return await client.status(), [view for view in views if view.status == "held"]
 
 
 def _policy(place: Place) -> Iterator[Finding]:
@@ -219,9 +231,10 @@ def _server(place: Place) -> Iterator[Finding]:
     if found.held and (
         found.file is None or not found.alive or not drive(server_process.answers(found.file))
     ):
-        yield _of_error(server_process.unreachable(place, found))
+        yield of_error(server_process.unreachable(place, found))
         return
     if found.file is None:
+        yield from checks.port(place)
         yield Finding("ok", "the server does not run; it is started when needed")
         return
     if not found.alive:
@@ -239,10 +252,17 @@ def _server(place: Place) -> Iterator[Finding]:
             "perdure serve stop   (the next command starts the new one)",
         )
     yield Finding("ok", f"the server listens at {found.file.url}")
-    for view in drive(_held(found.file)):
+    status, waiting = drive(_ask(found.file))
+    if status.trouble:
+        first = status.trouble.splitlines()[0]
+        yield Finding("bad", f"the server goes on with what perdure.yaml said before: {first}")
+    if status.restart:
+        keys = ", ".join(status.restart)
+        yield Finding("note", f"{keys}: counts from the server's next start", "perdure serve stop")
+    for view in waiting:
         yield Finding(
             "note",
-            f"session {view.id} is held: the server died twice while resuming it",
+            f"session {view.id} is held: {view.error.partition(', so it waits')[0]}",
             f"perdure session resume {view.id}",
         )
     if place.server_file.stat().st_mode & 0o077:

@@ -14,6 +14,7 @@ from perdure.cli.view.clean import one_line
 
 if TYPE_CHECKING:
     from perdure.cli.place import Place
+    from perdure.guard.cases import Case
     from perdure.guard.policy import Policy
     from perdure.guard.query import Decision, Origin, Query, Step
     from perdure.guard.seams import Prepared
@@ -128,7 +129,14 @@ def explain(
 @click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.pass_context
 def test(ctx: click.Context, file: str | None) -> int:
-    """Try the cases of a YAML file against the policy. Default: .perdure/policy.tests.yaml.
+    """Try the cases of a YAML file. Default: .perdure/policy.tests.yaml. Runs nothing.
+
+    \b
+    - {command: "git status", expect: runs}
+    - {command: "git push", expect: asks, rules: ask}
+
+    `expect` is runs, asks or refused: what would happen, as `explain` says it. `rules` is allow, ask, deny or
+    none: what the policy files alone say. A case has one of them or both.
 
     Exit code: 0 all as expected, 1 some are not.
     """
@@ -143,17 +151,36 @@ def test(ctx: click.Context, file: str | None) -> int:
     wrong = 0
     cases = read(path)
     for case in cases:
-        found, name = _policy(place, case.agent or None)
-        query = _query(place, name, case.tool, dict(case.arguments), case.origin)
-        decision = found.weigh(query)
-        if decision.effect != case.expect:
+        differences = list(_differences(place, case))
+        if differences:
             wrong += 1
             click.echo(click.style("✗ ", fg="red") + f"{path.name}:{case.line}: {case.shown}")
-            click.echo(f"  - {case.expect}")
-            click.echo(f"  + {decision.effect}: {decision.reason}")
+            for expected, found in differences:
+                click.echo(f"  - {expected}")
+                click.echo(f"  + {one_line(found)}")
     right = len(cases) - wrong
     click.echo(f"{right} of {len(cases)} as expected")
     return FAILED if wrong else DONE
+
+
+def _differences(place: Place, case: Case) -> Iterator[tuple[str, str]]:
+    """What was expected and what it is, where that is something else."""
+    from typing import cast
+
+    from perdure.agents import open_workspace
+    from perdure.runtime.foretelling import foretell
+
+    policy, name = _policy(place, case.agent or None)
+    if case.expect is not None:
+        arguments = cast("dict[str, Json]", dict(case.arguments))
+        workspace = open_workspace(place.root)
+        would = drive(foretell(workspace, name, case.tool, arguments, origin=case.origin))
+        if would.verdict != case.expect:
+            yield case.expect, f"{would.verdict}: {would.why}"
+    if case.rules is not None:
+        said = policy.weigh(_query(place, name, case.tool, dict(case.arguments), case.origin))
+        if said.effect != case.rules:
+            yield f"rules: {case.rules}", f"rules: {said.effect}: {said.reason}"
 
 
 def _arguments(text: str | None) -> dict[str, object]:
@@ -186,7 +213,7 @@ def _query(place: Place, agent: str, tool: str, arguments: dict[str, object], or
     from typing import cast
 
     from perdure.guard.query import Query
-    from perdure.guard.targets import hosts_of, recipients_of
+    from perdure.guard.targets import reached_by
     from perdure.kernel.events import ToolResult
     from perdure.tools import CORE_TOOLS, Toolbox
     from perdure.tools.critical import critical_values, defaults_of, sink_of
@@ -218,9 +245,9 @@ def _query(place: Place, agent: str, tool: str, arguments: dict[str, object], or
         raise click.UsageError("\n".join(getattr(part, "text", "") for part in checked.parts))
     acts = checked.acts()
     effects = () if acts <= {"reads"} else tuple(sorted(acts))
-    seen = cast(
-        "Prepared", _Seen(sink := sink_of(checked, effects), critical_values(checked, sink, values))
-    )
+    sink, declared = sink_of(checked, effects), type(checked).sink is not None
+    seen = _Seen(sink, critical_values(checked, sink, values), declared=declared)
+    hosts, recipients = reached_by(cast("Prepared", seen))
     return Query(
         tool=tool,
         workdir=home,
@@ -229,9 +256,9 @@ def _query(place: Place, agent: str, tool: str, arguments: dict[str, object], or
         effects=effects,
         command=checked.shell(),
         touches=tuple(checked.touches(home)),
-        hosts=hosts_of(seen),
-        recipients=recipients_of(seen),
-        undeclared=sink is not None and type(checked).sink is None,
+        hosts=hosts,
+        recipients=recipients,
+        undeclared=sink is not None and not declared,
         origin=cast("Origin", origin),
     )
 
@@ -239,8 +266,10 @@ def _query(place: Place, agent: str, tool: str, arguments: dict[str, object], or
 class _Seen:
     """What a call says about whom it would talk to."""
 
-    def __init__(self, sink: object, values: list[tuple[str, CriticalKind, str]]) -> None:
-        self.sink, self._values = sink, values
+    def __init__(
+        self, sink: object, values: list[tuple[str, CriticalKind, str]], *, declared: bool
+    ) -> None:
+        self.sink, self.declared, self._values = sink, declared, values
 
     def values(self) -> list[tuple[str, CriticalKind, str]]:
         return self._values

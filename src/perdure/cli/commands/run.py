@@ -22,11 +22,21 @@ from perdure.cli.common import (
 )
 from perdure.cli.link import Link, Lost, Stopped, message_key
 from perdure.cli.place import Place
-from perdure.cli.problems import DONE, FAILED, NEEDS_APPROVAL, SERVER, STOPPED, USAGE, Problem
+from perdure.cli.problems import (
+    DONE,
+    FAILED,
+    NEEDS_APPROVAL,
+    SERVER,
+    STOPPED,
+    USAGE,
+    WORKSPACE,
+    Problem,
+)
 from perdure.cli.view.blocks import Answer, Note, Said, ToolDone
 from perdure.cli.view.story import CUT_OFF, Story
 from perdure.kernel import events as e
 from perdure.kernel.errors import Conflict, NotFound
+from perdure.kernel.limits import told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +58,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     message: str
     turn: str = ""
     reason: str = ""
-    """A turn's end (done, stopped, failed, limit, blocked), or `approval`, or `pending`: the server was
-    stopped before that."""
+    """A turn's end (done, stopped, failed, limit, budget, blocked), or `approval`, or `pending`: the server
+    was stopped before that."""
     text: str = ""
     error: str = ""
     cost_usd: float = 0.0
@@ -101,8 +111,9 @@ def run(
     What needs your approval is asked right here, if you sit at a terminal; else the command ends
     with exit code 3 and the agent waits: perdure approvals
 
-    Exit code: 0 done, 1 failed, 3 the agent waits for your approval, 5 the server was
-    stopped, 130 the turn was.
+    Exit code: 0 done, 1 failed or a limit or budget was met, 3 the agent waits for your approval,
+    4 a file of the workspace is wrong (perdure.yaml, policy.yaml, an agent.yaml that never was good)
+    and nothing was asked, 5 the server was stopped, 130 the turn was.
     """
     text = _with_stdin(" ".join(prompt))
     if not text.strip():
@@ -162,6 +173,13 @@ async def _run(place: Place, request: Request) -> int:
                 ),
                 again=False,
             )
+            view = await client.session(view.id)
+        if view.mode == "broken":
+            if request.session is None:
+                await client.delete(view.id)
+            raise Problem(f"nothing was asked: {view.wrong}", code=WORKSPACE)
+        if view.wrong and not request.quiet:
+            click.echo(click.style(view.wrong, fg="yellow"), err=True)
         key = message_key()
         accepted = await link.call(
             lambda c: c.send(
@@ -185,7 +203,7 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
     """Follow the session until the turn that took the message ended, or needs its owner."""
     story = Story()
     progress = _Progress(request)
-    turn = ""
+    turn = limit = ""
     asks, asker = person() and not request.as_json, Asker()
     answered: set[e.ApprovalId] = set()
     feed = link.follow(outcome.session, before)
@@ -205,6 +223,8 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
             story.last_text, story.cut_off = "", False
         for block in story.take():
             progress.say(block)
+        if turn and isinstance(event, e.LimitReached):
+            limit = told(event)
         if turn and isinstance(event, e.ApprovalRequested) and event.approval not in answered:
             waiting = await link.client.approvals(outcome.session)
             outcome.approvals = [one.request for one in waiting]
@@ -213,7 +233,7 @@ async def _watch(link: Link, outcome: Outcome, before: int, request: Request) ->
                 break
             outcome.approvals = []
         if turn and isinstance(event, e.TurnEnded) and event.turn == turn:
-            outcome.reason, outcome.error = event.reason, event.error
+            outcome.reason, outcome.error = event.reason, event.error or limit
             break
     await feed.aclose()  # type: ignore[attr-defined]
     outcome.text, outcome.usage = story.last_text, story.usage

@@ -92,6 +92,12 @@ def status(ctx: click.Context, as_json: bool) -> int:
         click.echo(click.style(f"DANGEROUS: {name} runs whatever no rule denies", fg="red"))
     for told in report.uncontained:
         click.echo(click.style(f"DANGEROUS: {told}", fg="red"))
+    if report.trouble:
+        told = report.trouble.replace("\n", "\n  ")
+        click.echo(click.style("✗ ", fg="red") + f"{told}\n  What it said before stays in use.")
+    if report.restart:
+        keys = ", ".join(report.restart)
+        click.echo(f"{keys}: counts from the next start on (perdure serve stop)")
     for view in waiting:
         click.echo(f"Held: {view.id}. Let it go on: perdure session resume {view.id}")
     return DONE

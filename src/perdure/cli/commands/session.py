@@ -126,7 +126,8 @@ async def _show(place: Place, reference: str | None, events: bool, after: int) -
 @click.argument("reference", metavar="[ID]", required=False)
 @click.pass_context
 def resume(ctx: click.Context, reference: str | None) -> int:
-    """Let a session go on that is held, because the server died twice while resuming it."""
+    """Let a session go on that is held: the server died twice while resuming it, or it comes from a
+    backup in the middle of its work."""
 
     async def work() -> SessionView:
         async with Link(place_of(ctx)) as link:

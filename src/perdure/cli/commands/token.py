@@ -68,6 +68,7 @@ def create(
     wanted = scopes or ("read",)
     from perdure.server.tokens import default_trust
 
+    _known(ctx, agents)
     words = trust or default_trust(wanted)  # type: ignore[arg-type]
     _, text = _store(ctx).create(
         name,
@@ -85,6 +86,17 @@ def create(
     click.echo(f"{said}.", err=True)
     click.echo(text)
     return DONE
+
+
+def _known(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Raises NotFound, with the nearest name: a token for an agent that is not there opens nothing, and
+    would open whatever is called so later."""
+    if names:
+        from perdure.agents import Agents, open_workspace
+
+        agents = Agents(open_workspace(place_of(ctx).root))
+        for name in names:
+            agents.entry(name)
 
 
 @token.command("list")

@@ -21,16 +21,17 @@ KINDS = {
     "path": "paths",
     "contact": "contacts",
     "list": "lists",
+    "person": "people",
 }
 """Word on the command line → key in the file."""
 
 
 @click.group()
 def trust() -> None:
-    """See and change whom agents may write to, and where they may read, without asking.
+    """See and change whom agents may write to, where they may read without asking, and whom you know.
 
     After an agent has read what others wrote, it asks before anything goes to a place that neither you
-    nor this list named.
+    nor this list named. A person whom you know is not thereby one to whom anything may go.
     """
 
 
@@ -57,23 +58,28 @@ def list_(ctx: click.Context, as_json: bool) -> int:
 @trust.command("add")
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("values", metavar="VALUE...", nargs=-1, required=True)
-@click.option("--name", default="", help="Of a contact: approved when you speak of this name.")
+@click.option(
+    "--name", default="", help="Of a contact, approved when you speak of this name; or of a person."
+)
 @click.pass_context
 def add(ctx: click.Context, kind: str, values: tuple[str, ...], name: str) -> int:
     """Approve addresses, all addresses at a domain, web hosts, accounts, paths, contacts, or what a tool
-    lists.
+    lists; or say by which sender of messages (SOURCE:SENDER) a person writes to your agents.
 
     \b
       perdure trust add address ann@example.org
       perdure trust add contact --name "Sarah Baker" sarah@example.net
       perdure trust add list get_channels
+      perdure trust add person --name Ann api:ann
     """
-    if (kind == "contact") != bool(name):
-        raise click.UsageError("--name is for a contact, and a contact needs it.", ctx)
+    if (kind in ("contact", "person")) != bool(name):
+        raise click.UsageError("--name is for a contact or a person, and they need it.", ctx)
     file = _file(ctx)
     for value in values:
         added = file.add(KINDS[kind], value, name)
-        click.echo(f"{'Approved' if added else 'Was approved already'}: {one_line(value)}")
+        done = "Known" if kind == "person" else "Approved"
+        told = done if added else f"Was {done.lower()} already"
+        click.echo(f"{told}: {one_line(value)}")
     return DONE
 
 
@@ -81,11 +87,12 @@ def add(ctx: click.Context, kind: str, values: tuple[str, ...], name: str) -> in
 @click.argument("values", metavar="VALUE...", nargs=-1, required=True)
 @click.pass_context
 def remove(ctx: click.Context, values: tuple[str, ...]) -> int:
-    """Approve these no more; a contact's name takes all that is under it."""
+    """Take these out; the name of a contact or person takes all that is under it."""
     file = _file(ctx)
     for value in values:
         for entry in file.remove(value):
-            click.echo(f"Approved no more: {_kind(entry.key)} {one_line(entry.value)}")
+            done = "Known" if entry.key == "people" else "Approved"
+            click.echo(f"{done} no more: {_kind(entry.key)} {one_line(entry.value)}")
     return DONE
 
 

@@ -42,28 +42,13 @@ def offered(request: ApprovalRequested) -> list[tuple[str, ApprovalScope]]:
     return [(keys[s], s) for s in known if s != "always" or request.rule]
 
 
-def allow(
-    request: ApprovalRequested, scope: ApprovalScope, waiting: Sequence[ApprovalRequested]
-) -> list[Given]:
-    """Vouching for data answers every other question about no more than that data."""
-    given = [Given(approval=request.approval, answer="allow", scope=scope)]
-    if scope == "data":
-        vouched = set(request.endorses)
-        given += [
-            Given(approval=other.approval, answer="allow", scope="data")
-            for other in waiting
-            if other.approval != request.approval
-            and other.endorses
-            and "data" in other.offers
-            and vouched >= set(other.endorses)
-        ]
-    return given
-
-
 def same(
-    waiting: Sequence[ApprovalRequested], answer: ApprovalAnswer, note: str = ""
+    waiting: Sequence[ApprovalRequested],
+    answer: ApprovalAnswer,
+    scope: ApprovalScope = "once",
+    note: str = "",
 ) -> list[Given]:
-    return [Given(approval=r.approval, answer=answer, note=note) for r in waiting]
+    return [Given(approval=r.approval, answer=answer, scope=scope, note=note) for r in waiting]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +93,7 @@ class Lines:
         together = self._together(waiting)
         meant = waiting if together else waiting[:1]
         if word == "n":
-            return Heard(given=same(meant, "deny", note))
+            return Heard(given=same(meant, "deny", note=note))
         if word == "v":
             return Heard(view=meant)
         if together and word == "o":
@@ -121,7 +106,7 @@ class Lines:
             return Heard(told=f"That is not offered here. {self.prompt(waiting)}")
         if unseen := next((u for r in meant if (u := self._unseen(r))), ""):
             return Heard(told=f"{unseen} First see all of it: v")
-        return Heard(given=same(meant, "allow") if together else allow(meant[0], scope, waiting))
+        return Heard(given=same(meant, "allow", scope))
 
     def _together(self, waiting: Sequence[ApprovalRequested]) -> bool:
         return len(waiting) > 1 and not any(r.approval in self._single for r in waiting)

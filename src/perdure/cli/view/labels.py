@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.kernel.labels import Label
 
-FOREIGN = frozenset(("web", "mail", "mcp", "webhook", "gateway", "group", "agent", "known"))
+FOREIGN = frozenset(("web", "mail", "mcp", "webhook", "gateway", "group", "agent", "api", "token"))
 """Kinds of origins where others write; the rest is the owner's own."""
 NAMED = 5
 """Origins that are named one by one."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from perdure.cli.view.blocks import Answer, Asked, Block, Level, Note, Running, Said, ToolDone
 from perdure.cli.view.clean import one_line
 from perdure.kernel import events as e
+from perdure.kernel.limits import told
 
 OWN_SENDER = "terminal"
 """What terminals sign their messages with; it goes without saying there."""
@@ -27,6 +28,7 @@ _ENDS: dict[str, tuple[str, Level]] = {
     "stopped": ("■ stopped", "warning"),
     "failed": ("✗ the turn failed", "error"),
     "limit": ("■ the turn's limit was reached", "warning"),
+    "budget": ("■ the budget is used up", "warning"),
     "blocked": ("■ a hook blocked the message", "warning"),
 }
 
@@ -226,10 +228,8 @@ class Story:
                 text = f"hook {event.hook} {event.action}: {event.detail}".rstrip(": ")
                 self._note(text, "warning" if bad else "dim")
             case e.LimitReached() as event:
-                self._note(
-                    f"limit of {event.allowed:g} {event.limit} reached; the agent sums up",
-                    "warning",
-                )
+                if not event.final:  # else the turn's end says it
+                    self._note(f"{told(event)} The agent sums up.", "warning")
             case e.ResultsCleared(freed=freed):
                 self._note(f"old tool results left the context (about {tokens(freed)} freed)")
             case e.ContextCompacted() as event:
@@ -315,6 +315,7 @@ class Story:
     def _decided(self, event: e.ApprovalDecided) -> None:
         asked = self.approvals.pop(event.approval, None)
         what = asked.tool if asked is not None else "the call"
+        note = f": {event.note}" if event.note else ""
         if event.answer == "allow":
             scope = {
                 "data": "to use this data, for this task",
@@ -322,9 +323,8 @@ class Story:
                 "session": "for this session",
                 "always": "always",
             }[event.scope]
-            self._note(f"✓ {what} allowed {scope}{_by(event)}")
+            self._note(f"✓ {what} allowed {scope}{_by(event)}{note}")
         else:
-            note = f": {event.note}" if event.note else ""
             self._note(f"✗ {what} denied{_by(event)}{note}", "warning")
 
     def _unanswered(self, call: e.CallId) -> None:

@@ -24,6 +24,8 @@ leaves of records, and a record is used only under a name that the owner said.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from perdure.kernel.errors import ConfigError
 from perdure.kernel.events import Record
 from perdure.kernel.labels import Label
 
+from . import forms
 from .directory import EMPTY, Directory
 from .finding import FREE, Finding
 from .fold import disguise, fold, skeleton
@@ -43,6 +46,7 @@ from .view import Declared, Prepared, Sink
 OUTWARD = frozenset(("send", "pay", "publish", "share"))
 """Kinds of sinks that carry data to somebody."""
 PLACES = frozenset(("recipient", "url", "host", "account"))
+ADDRESSES = frozenset(("recipient", "account"))
 FETCHED = frozenset(("url", "host", "query"))
 
 
@@ -67,6 +71,7 @@ class Flow:
         self._ledger = Ledger(earlier=earlier, tools=tools)
         self._tools, self._directory = tools, directory
         self._control, self._contained, self._admits = control, contained, admits
+        self._catching = asyncio.Lock()
         self._broken = ""
         """What is wrong with the directory."""
 
@@ -74,13 +79,22 @@ class Flow:
         """Every record appended while the session is open, in order, once."""
         self._ledger.feed(record)
 
+    async def ready(self, prepared: Prepared, label: Label) -> None:
+        """Before `weigh`: what a long session has piled up is looked at in a thread, not on the way of all
+        others. What goes wrong, `weigh` tells."""
+        if not (_concerns(prepared, label) and self._ledger.behind()):
+            return
+        # One thread at a time: none may begin to look at more while something here is weighed.
+        async with self._catching:
+            if self._ledger.behind():
+                with contextlib.suppress(Exception):
+                    await asyncio.to_thread(self._ledger.catch_up)
+
     def weigh(self, prepared: Prepared, *, label: Label, endorsed: Sequence[str] = ()) -> Finding:
         """May this call go ahead as far as data is concerned? `label`: of the context it was thought up in.
         `endorsed`: values vouched for, as `Finding.endorses` gave them. Never raises: what cannot be
         judged asks."""
-        sink = prepared.sink
-        reaches = sink is not None and sink.kind in OUTWARD and label.secrecy == "private"
-        if not (label.tainted or label.secrecy == "secret" or reaches):
+        if not _concerns(prepared, label):
             return FREE
         try:
             return self._weigh(prepared, label, endorsed)
@@ -216,6 +230,7 @@ class Flow:
             seen=self._ledger.seen,
             created=self._ledger.created,
             authored=self._ledger.authored,
+            told=self._ledger.told,
             directory=directory,
         )
 
@@ -321,7 +336,18 @@ class Flow:
             return f"{j.noun} {j.value[:SHOWN]!a} {hidden}, as a disguise would"
         if alike := _alike(j, judge):
             return f"{j.noun} {j.shown} looks like {alike}, which you wrote, but is another"
-        return f"{j.noun} {j.shown} {j.whence}{_from(label) if j.made_up else ''}"
+        said = f"{j.noun} {j.shown} {j.whence}{_from(label) if j.made_up else ''}"
+        known = forms.address(j.value) or forms.account(j.value) if j.kind in ADDRESSES else None
+        name = judge.directory.whose(known) if known else ""
+        return f"{said}; it is that of {name}, whom you know" if name else said
+
+
+def _concerns(prepared: Prepared, label: Label) -> bool:
+    """May where its data comes from be a reason against this call?"""
+    if label.tainted or label.secrecy == "secret":
+        return True
+    sink = prepared.sink if label.secrecy == "private" else None
+    return sink is not None and sink.kind in OUTWARD
 
 
 def _alike(j: Judged, judge: Judge) -> str:

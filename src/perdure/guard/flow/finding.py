@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from perdure.kernel.events import Source
 from perdure.kernel.labels import Label
@@ -11,8 +12,7 @@ from perdure.kernel.labels import Label
 FlowVerdict = Literal["free", "ask", "deny"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     verdict: FlowVerdict
     """`free`: where data comes from and goes to is no reason to ask; the policy may still be one."""
     reason: str = ""

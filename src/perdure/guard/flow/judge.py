@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from . import days, forms
 from .directory import Directory
@@ -15,8 +17,7 @@ _SHORTEST_NAME = 4
 _LONG_ENOUGH = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A value in its call."""
 
     tool: str
@@ -38,6 +39,8 @@ class Judge:
     """Origin and id to the tool that created it in this session."""
     authored: Callable[[str], bool]
     """Has the model written this URL itself before it read it anywhere?"""
+    told: Mapping[str, str]
+    """URLs in messages of people whom the owner knows, and who that was."""
     directory: Directory
 
     def named(self, ask: Ask) -> str:
@@ -131,6 +134,8 @@ class Judge:
             return where
         if not ask.fetch or self.authored(known):
             return ""
+        if known in self.told:
+            return f"written by {self.told[known]}, whom you know"
         for result in self.seen.holding_url(known, ask.value):
             if not result.origin:
                 continue  # a file, a command, a reader: the model itself may have composed it there

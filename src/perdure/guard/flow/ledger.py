@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from .words import Words, deleting, urls_in
 
 WAITING = 8_000_000
 """Characters of results that wait to be looked at; the oldest are dropped, and can endorse nothing then."""
+AT_ONCE, LITTLE = 20, 100_000
+"""Records, and characters of results in them, that are looked at in between."""
 WRITTEN = 500_000
 """Characters of one argument that are searched for URLs."""
 SETTLED = "settled"
@@ -46,6 +49,8 @@ class Ledger:
     created: dict[tuple[str, str], str] = field(default_factory=dict)
     paid: dict[tuple[str, str], int] = field(default_factory=dict)
     """Tool and arguments of what was paid."""
+    told: dict[str, str] = field(default_factory=dict)
+    """URLs in messages of people whom the owner knows, and who that was."""
     _calls: dict[CallId, ToolCall] = field(default_factory=dict)
     _first: int = 0
     """Number of the first record that was fed; what comes before is in the log."""
@@ -56,17 +61,20 @@ class Ledger:
     _authored: set[str] = field(default_factory=set)
     _flooded: bool = False
     """The model wrote more than can be looked through: any URL may be its own."""
+    _arriving: threading.Lock = field(default_factory=threading.Lock)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def feed(self, record: Record) -> None:
         """Cheap: it is looked at when something is to be weighed."""
         self._first = self._first or record.seq
         if not isinstance(record.event, _EVENTS):
             return
-        self._waiting.append(record)
-        if isinstance(record.event, ToolFinished):
-            self._size += _size(record.event.result)
-            if self._size > WAITING:
-                self._forget()
+        with self._arriving:
+            self._waiting.append(record)
+            if isinstance(record.event, ToolFinished):
+                self._size += _size(record.event.result)
+                if self._size > WAITING:
+                    self._forget()
 
     def _forget(self) -> None:
         kept: deque[Record] = deque()
@@ -77,8 +85,18 @@ class Ledger:
                 kept.append(record)
         self._waiting = kept
 
+    def behind(self) -> bool:
+        """Does more wait than should be looked at on the way of others?"""
+        unread = not self._read and self._first != 1
+        return unread or len(self._waiting) > AT_ONCE or self._size > LITTLE
+
     def catch_up(self) -> None:
-        """Look at all that was recorded. Raises what `earlier` raises, and tries again the next time."""
+        """Look at all that was recorded. May be called in a thread while records are fed; whoever else calls
+        it waits. Raises what `earlier` raises, and tries again the next time."""
+        with self._looking:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         if not self._read:
             # Into fresh books, so that a failure half-way leaves no half of them.
             fresh = Ledger(earlier=tuple, tools=self.tools)
@@ -88,26 +106,45 @@ class Ledger:
                 if isinstance(record.event, _EVENTS):
                     fresh._take(record)
             self.words, self.going, self.seen = fresh.words, fresh.going, fresh.seen
-            self.created, self.paid = fresh.created, fresh.paid
+            self.created, self.paid, self.told = fresh.created, fresh.paid, fresh.told
             self._calls, self._authored = fresh._calls, fresh._authored
             self._unread_urls, self._flooded = fresh._unread_urls, fresh._flooded
             self._read = True
         while self._waiting:
-            self._take(self._waiting[0])  # one that fails stays: what is not known asks, for good
-            self._waiting.popleft()
-        self._size = 0
+            with self._arriving:
+                batch, self._waiting, self._size = self._waiting, deque(), 0
+            try:
+                while batch:
+                    self._take(batch[0])
+                    batch.popleft()
+            finally:
+                if batch:  # one that fails stays: what is not known asks, for good
+                    self._back(batch)
+
+    def _back(self, batch: deque[Record]) -> None:
+        with self._arriving:
+            self._waiting.extendleft(reversed(batch))
+            finished = (r.event for r in self._waiting if isinstance(r.event, ToolFinished))
+            self._size = sum(_size(event.result) for event in finished)
 
     def authored(self, known: str) -> bool:
         """Was this URL in a call of the model's before it stood in any result?"""
+        self._note_all()
+        return self._flooded or known in self._authored
+
+    def _note_all(self) -> None:
         while self._unread_urls:
             self._note_urls(self._unread_urls.popleft())
-        return self._flooded or known in self._authored
 
     def _note_urls(self, text: str) -> None:
         self._flooded = self._flooded or len(text) > WRITTEN
         for found in urls_in(text[:WRITTEN]):
             known = forms.url(found)
-            if known and not any(True for _ in self.seen.holding_url(known, found)):
+            if (
+                known
+                and known not in self.told
+                and not any(True for _ in self.seen.holding_url(known, found))
+            ):
                 self._authored.add(known)
 
     def _take(self, record: Record) -> None:
@@ -118,6 +155,13 @@ class Ledger:
                 self.words.hear(text, record.at)
                 if deleting(text):
                     self.going.hear(text, record.at, len(self.words.said))
+            elif event.label is not None and event.label.trust == "known":
+                self._note_all()  # before the message, which may only repeat what the model wrote
+                who = ", ".join(event.label.origins[:1]) or "somebody"
+                for part in event.parts:
+                    for found in urls_in(part.text[:WRITTEN]) if isinstance(part, Text) else ():
+                        if known := forms.url(found):
+                            self.told.setdefault(known, who)
         elif isinstance(event, ModelResponded):
             for call in event.calls:
                 self._calls[call.id] = call
@@ -136,8 +180,7 @@ class Ledger:
         result, call = event.result, self._calls.get(event.call)
         if result.status != "ok":
             return
-        while self._unread_urls:  # before the result, which may only repeat what the call said
-            self._note_urls(self._unread_urls.popleft())
+        self._note_all()  # before the result, which may only repeat what the call said
         declared = self.tools(event.tool)
         origin = declared.origin if declared is not None else ""
         sink = declared.sink if declared is not None else None

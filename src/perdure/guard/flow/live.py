@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 
@@ -27,7 +26,11 @@ def live(text: str) -> Iterator[tuple[str, str]]:
     if len(text) > MOST:
         yield "text", f"{text[:60]}… ({len(text):,} characters)"
         text = text[:MOST]
-    plain = fold(html.unescape(text)).replace("。", ".")
+    if "&" in text:
+        from html import unescape  # with a table of two thousand names
+
+        text = unescape(text)
+    plain = fold(text).replace("。", ".")
     if "//" in plain:
         plain = _RELATIVE.sub("http://", _HXXP.sub(r"http\1://", plain))
     if _BRACKET.search(plain):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from . import days, forms, gaps
 from .fold import clean, fold
 
@@ -80,8 +82,7 @@ _JOINTS = "-.@/\\'"
 _END = ".,;:!?)]}'\"»”’*_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     """Of the owner's messages, from 1."""
     folded: str

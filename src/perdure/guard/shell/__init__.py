@@ -3,7 +3,7 @@
 Here belongs reading shell text: its grammar (tree-sitter-bash, every piece of whose answer is checked
 against the text), the words of each command, the programs that run others, and where programs are found.
 What does not belong here: rules and decisions (guard.rules, guard.policy), running anything, binding the
-content of scripts to an approval (tools).
+content of scripts to an approval (guard.scripts).
 
     parsed = parse("timeout 5 git status | sort > out", workdir=Path("/home/ann/work"))
     parsed.unknown          # () : understood; else reasons to ask

@@ -19,7 +19,9 @@ class Unclear(Exception):
     """The text is not understood; the message says why."""
 
 
-PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,^-][A-Za-z0-9_./:@%+,^=-]*(?=[ \t\n;&|<>()]|\Z)")
+PLAIN_WORD = r"[A-Za-z0-9_./:@%+,^-][A-Za-z0-9_./:@%+,^=-]*"
+"""One that stands for itself."""
+PLAIN = re.compile(PLAIN_WORD + r"(?=[ \t\n;&|<>()]|\Z)")
 BLANKS = re.compile(r"(?:[ \t]|\\\n)*")
 REDIRECTION = re.compile(r"(\d*)(<<<|<>|<&|>&|>>|>\||<(?![<(])|>(?!\())|()(&>>|&>)", re.A)
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\[\d+\])?\+?=", re.A)

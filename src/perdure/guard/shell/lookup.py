@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Sequence
@@ -31,20 +32,29 @@ def locate(name: str, search: str, folders: Sequence[str]) -> tuple[str, str]:
         if os.path.dirname(found) in SYSTEM and name.startswith("/"):  # noqa: PTH120
             return found, ""
         return found, f"{name} is given by its path"
-    for folder in search.split(os.pathsep):
-        if not folder.startswith("/"):
+    for folder, relative, system in _searched(search):
+        if relative:
             # The working directory, or below it: whoever writes there decides.
             for base in folders:
                 path = os.path.normpath(os.path.join(base, folder, name))  # noqa: PTH118
                 if _runs(path):
                     return path, f"{name} is {path}, which PATH finds from the working directory"
             continue
-        path = f"{folder.rstrip('/')}/{name}"
+        path = f"{folder}/{name}"
         if _runs(path):
-            if folder.rstrip("/") in SYSTEM:
-                return path, ""
-            return path, f"{name} is {path}, outside the system's folders"
+            return path, "" if system else f"{name} is {path}, outside the system's folders"
     return "", f"there is no program {name}"
+
+
+@functools.lru_cache(8)
+def _searched(search: str) -> tuple[tuple[str, bool, bool], ...]:
+    """The folders of a PATH without a slash at the end, whether each is relative, and the system's."""
+    found = []
+    for folder in search.split(os.pathsep):
+        relative = not folder.startswith("/")
+        bare = folder.rstrip("/")
+        found.append((folder if relative else bare, relative, bare in SYSTEM))
+    return tuple(found)
 
 
 def _runs(path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .model import HOLE, Word
@@ -84,6 +84,32 @@ def _long(name: str, names: dict[str, str]) -> str | None:
         return name
     near = [known for known in names if known.startswith(name)]
     return near[0] if len(near) == 1 and name else None
+
+
+class Options:
+    """Options of which any would do, looked for all at once."""
+
+    __slots__ = ("_beginnings", "_letters", "_others", "names")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        long = [name for name in self.names if name.startswith("--")]
+        self._beginnings = frozenset(n[:end] for n in long for end in range(3, len(n) + 1))
+        short = [name for name in self.names if len(name) == 2 and name[0] == "-" != name[1]]
+        self._letters = frozenset(name[1] for name in short)
+        self._others = tuple(n for n in self.names if n not in long and n not in short)
+
+    def may_hold(self, word: Word) -> bool:
+        """May this word be, or hold, one of them? `--long` by any beginning, `-x` within a bundle too."""
+        text = word.shape
+        if word.text is None or HOLE in text:
+            return any(names_option(word, name) for name in self.names)
+        if text.startswith("--"):
+            if text.partition("=")[0] in self._beginnings:
+                return True
+        elif text[:1] == "-" and not self._letters.isdisjoint(text[1:]):
+            return True
+        return bool(self._others) and text.startswith(self._others)
 
 
 def names_option(word: Word, option: str) -> bool:

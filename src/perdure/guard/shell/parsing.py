@@ -8,9 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+from .context import Context
 from .lookup import locate
 from .model import Parsed
-from .reader import Context
 from .scene import Scene
 
 
@@ -32,8 +32,10 @@ def parse(command: str, *, workdir: Path, search: str | None = None) -> Parsed:
         if place in called and not program:
             commands.append(dataclasses.replace(one, builtin=True, transparent=True))
         else:
-            commands.append(dataclasses.replace(one, program=program, foreign=foreign))
-    return dataclasses.replace(read, commands=tuple(commands))
+            commands.append(one.located(program, foreign))
+    return Parsed(
+        text=read.text, commands=tuple(commands), unknown=read.unknown, folders=read.folders
+    )
 
 
 @functools.lru_cache(256)

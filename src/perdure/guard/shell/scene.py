@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from .context import Context
 from .lexer import Redirection, Simple
 from .model import HOLE, Command, Word
-from .reader import Context, Reader
+from .plain import KEYWORDS, plain_line
+from .reader import Reader
 from .variables import HARMLESS, risky
 
 MAX_TEXT = 64 << 10
@@ -19,10 +21,6 @@ MAX_COMMANDS = 500
 MAX_FOLDERS = 8
 MAX_SCRIPTS = 12
 """Texts within texts: `sh -c "sh -c …"`."""
-_KEYWORDS = frozenset(
-    ("if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "select",
-     "function", "{", "}", "!", "[[", "]]", "in", "coproc")
-)  # fmt: skip
 _UNHARMED = re.compile(r"/dev/(?:null|stdin|stdout|stderr|tty|zero|u?random|fd/.*)\Z", re.S)
 _NETWORK = re.compile(r"/dev/(?:tcp|udp)/")
 
@@ -129,6 +127,9 @@ class Scene:
             return
         if dialect not in ("bash", "sh") and not _plain_for_any_shell(text):
             self.unclear(f"{dialect} may read this text in its own way")
+        if (words := plain_line(text)) is not None:
+            self.simple(Simple([], words, []), context)
+            return
         try:
             Reader(text, self, bash=dialect != "sh", depth=self._scripts).read(context)
         except RecursionError:
@@ -183,7 +184,7 @@ class Scene:
             self._add(Command(words=tuple(words), how=context.how, via=context.via, assigns=assigns,
                               reads=tuple(reads), writes=tuple(writes), opens=(*reads, *writes)))  # fmt: skip
             return
-        if shell and first in _KEYWORDS:
+        if shell and first in KEYWORDS:
             self.unclear(f"{first} where a command is expected")
         from .programs import handler
 
@@ -202,7 +203,7 @@ class Scene:
             for n in range(place + 1, len(self.commands)):
                 self.commands[n] = _opening(self.commands[n], reads, writes)
         self.commands[place] = Command(
-            words=tuple(words),
+            words=draft.words,
             how=context.how,
             via=context.via,
             builtin=builtin,
@@ -236,6 +237,8 @@ class Scene:
     ) -> tuple[list[str], list[str], Context]:
         reads: list[str] = []
         writes: list[str] = []
+        if not redirections and not context.opened:
+            return reads, writes, context
         stdin, given = context.stdin, context.given
         for n, one in enumerate((*context.opened, *redirections)):
             own = n >= len(context.opened)

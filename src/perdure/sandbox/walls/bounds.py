@@ -8,7 +8,7 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .plan import Limits
 
@@ -78,13 +78,17 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def limit(limits: Limits, *, groups: Sequence[str], counted: bool) -> None:
-    """Set what holds for a process and its children. `groups`: those joined. `counted`: its processes
+def limited_by(groups: Sequence[str]) -> frozenset[str]:
+    """What these limit for all in them together. To be asked before they are out of sight."""
+    return frozenset(w for g in groups for w, fs in _FILES.items() for f in fs if _there(g, f))
+
+
+def limit(limits: Limits, *, grouped: Collection[str], counted: bool) -> None:
+    """Set what holds for a process and its children. `grouped`: see `limited_by`. `counted`: its processes
     are counted by themselves, not together with all others of the user."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits["file_size"]:
         _lower(resource.RLIMIT_FSIZE, limits["file_size"])
-    grouped = {w for g in groups for w, fs in _FILES.items() for f in fs if _there(g, f)}
     if limits["memory"] and "memory" not in grouped:
         _lower(resource.RLIMIT_DATA, limits["memory"])
     if limits["processes"] and "processes" not in grouped and counted:

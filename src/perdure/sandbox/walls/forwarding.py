@@ -4,16 +4,18 @@ It runs in the command's network but sees the files of the machine, and no proce
 """
 
 # Paths are texts here: many are handled for every command, and openat2 and mount take texts.
-# ruff: noqa: PTH208
+# ruff: noqa: PTH112, PTH208
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
 
 from . import syscalls
+from .marking import mark
 from .plan import PROXY_PORT
 from .syscalls import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl
 
@@ -22,34 +24,61 @@ MOST = 256
 """Connections at once; others wait."""
 
 
-def begin(path: str) -> None:
-    """Listen, and fork who hands on; it ends with this process. Raises OSError."""
-    folder, _, name = path.rpartition("/")
-    # By descriptor: what lies at the path may be covered before the first connection.
-    fd = os.open(folder or "/", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
-    door = socket.create_server(("127.0.0.1", PROXY_PORT), backlog=MOST)
-    above = os.getpid()
-    if os.fork() == 0:
+class Forwarder:
+    """Who hands on. It listens from the beginning on, and is told later where to."""
+
+    def __init__(self) -> None:
+        """Fork it; it ends with this process. Raises OSError."""
+        door = socket.create_server(("127.0.0.1", PROXY_PORT), backlog=MOST)
+        self._way, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        above = os.getpid()
+        if os.fork() == 0:
+            try:
+                prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() == above:
+                    _stand_by(door, theirs)
+            finally:
+                os._exit(0)
+        door.close()
+        theirs.close()
+
+    @property
+    def files(self) -> set[int]:
+        return {self._way.fileno()}
+
+    def lead(self, path: str, mark: str) -> None:
+        """Have it hand on to the unix socket at this path, and carry this mark. Raises OSError."""
+        folder, _, name = path.rpartition("/")
+        # By descriptor: what lies at the path may be covered before the first connection.
+        fd = os.open(folder or "/", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
         try:
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() == above:
-                os.setsid()
-                null = os.open("/dev/null", os.O_RDWR)
-                for stream in (0, 1, 2):
-                    os.dup2(null, stream)
-                close_all_but({0, 1, 2, fd, door.fileno()})
-                prctl(PR_SET_NO_NEW_PRIVS, 1)
-                syscalls.drop_capabilities()
-                forward(door, f"/proc/self/fd/{fd}/{name}")
+            told = os.fsencode(name) + b"\0" + os.fsencode(mark)
+            socket.send_fds(self._way, [told], [fd], socket.MSG_NOSIGNAL)
         finally:
-            os._exit(0)
-    door.close()
-    os.close(fd)
+            os.close(fd)
+            self._way.close()
+
+
+def _stand_by(door: socket.socket, way: socket.socket) -> None:
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    close_all_but({0, 1, 2, door.fileno(), way.fileno()})
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.drop_capabilities()
+    told, fds, _, _ = socket.recv_fds(way, 1 << 16, 1)
+    way.close()
+    if told and fds:
+        name, _, value = told.partition(b"\0")
+        mark(os.fsdecode(value))
+        forward(door, f"/proc/self/fd/{fds[0]}/{os.fsdecode(name)}")
 
 
 def close_all_but(kept: set[int]) -> None:
     """Descriptors that were inherited are not ours to hold open."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"):
         if int(name) not in kept:
             with contextlib.suppress(OSError):
                 os.close(int(name))

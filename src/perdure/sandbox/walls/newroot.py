@@ -26,15 +26,20 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 
 
-def build(steps: Sequence[Step], stage: str) -> None:
-    """Build it below `stage` and move into it; the first process of a namespace of processes does.
-
-    `ro S D`, `rw S D`: S is seen at D. `symlink T D`: a link. `tmpfs D`: an empty folder that can be
-    written. `proc`, `dev`: of its own.
-    """
+def begin(steps: Sequence[Step], stage: str) -> str:
+    """Begin it below `stage`, with the first of its steps. Where it lies."""
     root = f"{stage}/root"
     os.makedirs(root, exist_ok=True)
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=4m")
+    add(steps, root)
+    return root
+
+
+def add(steps: Sequence[Step], root: str) -> None:
+    """`ro S D`, `rw S D`: S is seen at D. `symlink T D`: a link. `tmpfs D`: an empty folder that can be
+    written. `folder D`: an empty one. `proc`, of the first process of a namespace of processes, and `dev`: of
+    its own.
+    """
     for step in steps:
         match step:
             case ["ro" | "rw" as kind, source, place]:
@@ -46,6 +51,8 @@ def build(steps: Sequence[Step], stage: str) -> None:
             case ["tmpfs", place]:
                 os.makedirs(root + place, exist_ok=True)
                 mount("tmpfs", root + place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m")
+            case ["folder", place]:
+                os.makedirs(root + place, exist_ok=True)
             case ["proc"]:
                 os.mkdir(f"{root}/proc")
                 # Root may write to the machine's settings below it, with no capability at all.
@@ -55,11 +62,19 @@ def build(steps: Sequence[Step], stage: str) -> None:
                 _devices(root)
             case _:
                 raise OSError(errno.EINVAL, "not a step of a plan", step[0])
+
+
+def move_into(root: str) -> None:
+    """Nothing else can be seen any more."""
     os.chdir(root)
     pivot_root(".", ".")
     unmount(".")
     os.chdir("/")
-    fd = os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+
+def close(root: str) -> None:
+    """Nothing can be put beside what is there."""
+    fd = os.open(root, os.O_PATH | os.O_CLOEXEC)
     restrict(fd, ATTR_RDONLY, below=False)
     os.close(fd)
 

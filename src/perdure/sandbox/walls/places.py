@@ -5,6 +5,7 @@ once, link by link refused, and mounted by descriptor.
 """
 
 # Paths are texts here: many are handled for every command, and openat2 and mount take texts.
+# ruff: noqa: PTH208
 from __future__ import annotations
 
 import contextlib
@@ -28,6 +29,8 @@ from .syscalls import (
 )
 
 PLAIN = ATTR_NOSUID | ATTR_NODEV
+_NULL = os.makedev(1, 3)
+"""The device that is put over a file."""
 
 
 def prepare(steps: Sequence[Step]) -> None:
@@ -37,6 +40,8 @@ def prepare(steps: Sequence[Step]) -> None:
     be written or not. `pin P`: P cannot be renamed or removed. `keep P`: nor changed. `hide P`: is an
     empty folder, or cannot be opened. A path that is not there is left out of the last three.
     """
+    if not steps:
+        return
     with opened("/dev/null") as null:
         for step in steps:
             try:
@@ -44,6 +49,26 @@ def prepare(steps: Sequence[Step]) -> None:
             except FileNotFoundError:
                 if step[0] in ("tmpfs", "bind", "read"):
                     raise
+
+
+def hide_again(steps: Sequence[Step], below: str = "") -> None:
+    """Of what these steps hide, hide what is not hidden any more: a file that was replaced by another has
+    lost what was mounted on it."""
+    paths = [f"{below}{path}" for kind, path, *_ in steps if kind == "hide"]
+    prepare([("hide", path) for path in paths if not _is_hidden(path)])
+
+
+def _is_hidden(path: str) -> bool:
+    """Or is not there."""
+    try:
+        seen = os.lstat(path)
+        if not stat.S_ISDIR(seen.st_mode):
+            return stat.S_ISCHR(seen.st_mode) and seen.st_rdev == _NULL
+        above = os.lstat(path.rpartition("/")[0] or "/")
+        is_ours = seen.st_dev != above.st_dev and stat.S_IMODE(seen.st_mode) == 0o555
+        return is_ours and not os.listdir(path)
+    except FileNotFoundError:
+        return True
 
 
 def _do(step: Step, null: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-Step = list[str]
-"""An operation and its paths; see `places.prepare` and `newroot.build`."""
+Step = Sequence[str]
+"""An operation and its paths; see `places.prepare` and `newroot`."""
 
 
 class Limits(TypedDict):
@@ -26,10 +28,15 @@ class Plan(TypedDict):
     network: Literal["none", "proxy", "open"]
     proxy: str
     """Path of the unix socket to which connections to `PROXY_PORT` are handed, or empty."""
+    base: list[Step]
+    """In the namespace of mounts that is made first, with the paths of the machine: what all commands of
+    this machine have, first the stage."""
     stage: list[Step]
-    """In the namespace of mounts that is made first, with the paths of the machine."""
+    """There too, of this command."""
+    system: list[Step]
+    """What the command will see, from this namespace: again what all have."""
     root: list[Step]
-    """What the command will see, from this namespace."""
+    """And what this one has."""
     read: list[str]
     """Where only Landlock holds: what can be read."""
     write: list[str]
@@ -49,3 +56,40 @@ class Plan(TypedDict):
 PROXY_PORT = 3128
 STAGE = ("/sys", "/mnt", "/media", "/srv")
 """Folders of which one is covered with the stage: nothing below them is shown to commands."""
+
+
+Fixed = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What must be known of a command for what can be done before it."""
+
+    means: Literal["bubblewrap", "launcher"]
+    cgroups: tuple[str, ...]
+    userns: bool
+    alone: bool
+    """In a network of its own."""
+    proxied: bool
+    base: Fixed
+    system: Fixed
+    """Steps, as in a plan."""
+
+
+def traits_of(plan: Plan | None) -> Traits | None:
+    """None: nothing can be done beforehand."""
+    if plan is None or plan["means"] not in ("bubblewrap", "launcher"):
+        return None
+    return Traits(
+        means="bubblewrap" if plan["means"] == "bubblewrap" else "launcher",
+        cgroups=tuple(plan["cgroups"]),
+        userns=plan["userns"],
+        alone=plan["network"] != "open",
+        proxied=bool(plan["proxy"]),
+        base=_fixed(plan["base"]),
+        system=_fixed(plan["system"]),
+    )
+
+
+def _fixed(steps: Sequence[Step]) -> Fixed:
+    return tuple(tuple(step) for step in steps)

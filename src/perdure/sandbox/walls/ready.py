@@ -2,7 +2,8 @@
 
 Joining a group of the kernel's and making namespaces take longer than most commands. So beside each
 launcher waits one supervisor without a command, and its child, already apart: what they wait for is a
-folder, and the streams.
+folder, and the streams. Who receives them is the child or, where it is the first process of a namespace
+of processes, its own: see `apart`.
 """
 
 # Paths are texts here: many are handled for every command, and openat2 and mount take texts.
@@ -14,27 +15,9 @@ import json
 import os
 import signal
 import socket
-from dataclasses import dataclass
 
 from . import bounds
-from .plan import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What must be known beforehand."""
-
-    cgroups: tuple[str, ...]
-    userns: bool
-    alone: bool
-    """In a network of its own."""
-
-
-def traits_of(plan: Plan | None) -> Traits | None:
-    """None: nothing can be done beforehand."""
-    if plan is None or plan["means"] not in ("bubblewrap", "launcher"):
-        return None
-    return Traits(tuple(plan["cgroups"]), plan["userns"], plan["network"] != "open")
+from .plan import Traits, traits_of
 
 
 def traits_in(folder: str) -> Traits | None:
@@ -66,6 +49,11 @@ class Waiting:
         socket.send_fds(self._door, [os.fsencode(folder)], [*streams, fault], socket.MSG_NOSIGNAL)
         self._door.close()
 
+    @property
+    def files(self) -> set[int]:
+        """In the child: what `receive` needs."""
+        return {self._door.fileno()}
+
     def receive(self) -> tuple[str, tuple[int, int, int], int] | None:
         """In the child: what `give` was given; None when nobody will."""
         data, fds, _, _ = socket.recv_fds(self._door, 1 << 16, 4)
@@ -77,8 +65,10 @@ class Waiting:
         return os.fsdecode(data), (fds[0], fds[1], fds[2]), fds[3]
 
     def dismiss(self) -> None:
+        """Whoever calls this has no other children, and inherits those of the child's."""
         with contextlib.suppress(OSError):
             self._door.close()
             os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            while True:  # until there are none
+                os.wait()
         bounds.remove_groups(self.groups)

@@ -30,6 +30,7 @@ _LAST_CAP = 63
 _COPY = 1 | os.O_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE
 """OPEN_TREE_CLONE and what goes with it."""
 
+O_PATH = getattr(os, "O_PATH", 0)
 MACHINE = platform.machine() if hasattr(os, "uname") else ""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -52,8 +53,10 @@ _openat2 = _raw(_INT, _TEXT, _AT, _INT)
 _open_tree = _raw(_INT, _TEXT, _INT)
 _move_mount = _raw(_INT, _TEXT, _INT, _TEXT, _INT)
 _mount_setattr = _raw(_INT, _TEXT, _INT, _AT, _INT)
-_prctl = _LIBC["prctl"]
-_prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+_prctl: Any = getattr(_LIBC, "prctl", None)
+"""Not on macOS, where these modules are imported all the same."""
+if _prctl is not None:
+    _prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def call(number: int, *args: Any) -> int:
@@ -107,7 +110,7 @@ class _How(ctypes.Structure):
 _PLAINLY = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH
 
 
-def open_plainly(folder: int, path: str, flags: int = os.O_PATH) -> int:
+def open_plainly(folder: int, path: str, flags: int = O_PATH) -> int:
     """Open what lies at a path below a folder, with no link on the way and none at its end."""
     how = _How(flags | os.O_CLOEXEC, 0, _PLAINLY)
     at = ctypes.addressof(how)
@@ -137,13 +140,19 @@ def attach(tree: int, place: int) -> None:
     _done(_move_mount(_MOVE_MOUNT, tree, b"", place, b"", MOVE_F_EMPTY | MOVE_T_EMPTY), "mount")
 
 
-def drop_capabilities() -> None:
-    """All of them, for good."""
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+def bound_capabilities() -> None:
+    """No program that is executed from now on can gain any; those that there are stay."""
     for capability in range(_LAST_CAP + 1):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            break  # beyond the last one this kernel knows
+            break  # beyond the last one this kernel knows, or there are none to be had
+
+
+def drop_capabilities(*, are_bounded: bool = False) -> None:
+    """All of them, for good. `are_bounded`: `bound_capabilities` has been called."""
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    if not are_bounded:
+        bound_capabilities()
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     call(_CAPSET[MACHINE], header, (ctypes.c_uint32 * 6)())

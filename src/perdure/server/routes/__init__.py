@@ -3,10 +3,9 @@ the checks of access, the shape of errors and the documents are none of their bu
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-
 from ..api import RuntimeApi
 from ..authorized import Authorized
+from ..routing import App
 from ..settings import ServerSettings
 from ..site import Site
 from ..tokens import TokenStore
@@ -27,7 +26,7 @@ from . import (
 
 
 def add_all(
-    app: FastAPI,
+    app: App,
     bare: RuntimeApi,
     runtime: Authorized,
     settings: ServerSettings,
@@ -47,4 +46,4 @@ def add_all(
     budget.add(app, runtime)
     admin.add(app, runtime, site)
     if store is not None:
-        tokens.add(app, store, site, settings)
+        tokens.add(app, runtime, store, site, settings)

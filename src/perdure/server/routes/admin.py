@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
@@ -11,15 +10,15 @@ from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import returns
 from ..grants import need
+from ..routing import App
 from ..site import Site
 from .params import API
 
 
-def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
+def add(app: App, runtime: RuntimeApi, site: Site) -> None:
     @app.get(
         f"{API}/admin/status",
         tags=["admin"],
-        response_class=Response,
         responses=returns(
             RuntimeStatus,
             "How it is.",
@@ -31,6 +30,7 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
                 "sessions_open": 3,
                 "sessions_running": 1,
                 "memory_mb": 58.2,
+                "restart": ["server.port"],
             },
         ),
     )
@@ -41,7 +41,6 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
     @app.post(
         f"{API}/admin/reload",
         tags=["admin"],
-        response_class=Response,
         responses=returns(ReloadReport, "What was found.", {"agents": ["main"], "errors": []}),
     )
     async def reload_workspace() -> Response:
@@ -52,7 +51,6 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
         f"{API}/admin/shutdown",
         status_code=202,
         tags=["admin"],
-        response_class=Response,
         responses=returns(bodies.Done, "It is stopping.", {"accepted": True}, 202),
     )
     async def shut_down() -> Response:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.responses import Response
 
 from perdure.kernel.errors import NotFound
@@ -11,6 +10,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
+from ..routing import App
 from .params import API, Agent
 
 EXAMPLE: dict[str, Json] = {
@@ -21,11 +21,10 @@ EXAMPLE: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi) -> None:
+def add(app: App, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/agents",
         tags=["agents"],
-        response_class=Response,
         responses=returns(bodies.AgentList, "All agents.", {"agents": [EXAMPLE]}),
     )
     async def list_agents() -> Response:
@@ -35,7 +34,6 @@ def add(app: FastAPI, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/agents/{{name}}",
         tags=["agents"],
-        response_class=Response,
         responses=returns(AgentView, "The agent.", EXAMPLE) | fails(404),
     )
     async def show_agent(name: Agent) -> Response:

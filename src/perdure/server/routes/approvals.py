@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
 from ..grants import current
+from ..routing import App
 from ..settings import ServerSettings
 from .params import API, Approval, Session
 
@@ -46,11 +46,10 @@ EXAMPLE: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
+def add(app: App, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/approvals",
         tags=["approvals"],
-        response_class=Response,
         responses=returns(bodies.ApprovalList, "All that are open.", EXAMPLE),
     )
     async def list_approvals() -> Response:
@@ -60,7 +59,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/approvals",
         tags=["approvals"],
-        response_class=Response,
         responses=returns(bodies.ApprovalList, "Those of the session.", EXAMPLE)
         | fails(404, 409, 423),
     )
@@ -72,7 +70,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/approvals/{{approval}}",
         tags=["approvals"],
-        response_class=Response,
         responses=returns(
             bodies.Decided,
             "The answer counts.",
@@ -92,7 +89,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/approvals",
         tags=["approvals"],
-        response_class=Response,
         responses=returns(
             bodies.DecidedAll,
             "All answers count.",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.responses import Response
 
 from perdure.kernel.events import Json
@@ -9,6 +8,7 @@ from perdure.runtime.views import SpendingView
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
+from ..routing import App
 from .params import API
 
 SPENDING: dict[str, Json] = {
@@ -22,11 +22,10 @@ SPENDING: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi) -> None:
+def add(app: App, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/budget",
         tags=["budget"],
-        response_class=Response,
         responses=returns(SpendingView, "By agent, day and month.", SPENDING) | fails(503),
     )
     async def show_budget() -> Response:

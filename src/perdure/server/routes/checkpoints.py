@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.responses import Response
 
 from perdure.checkpoints import Changes, Restored
@@ -10,6 +9,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
+from ..routing import App
 from .params import API, CheckpointId, Session
 
 CHECKPOINT: dict[str, Json] = {
@@ -39,11 +39,10 @@ CHANGES: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi) -> None:
+def add(app: App, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/checkpoints",
         tags=["checkpoints"],
-        response_class=Response,
         responses=returns(
             bodies.CheckpointList, "All it has, newest first.", {"checkpoints": [CHECKPOINT]}
         )
@@ -57,7 +56,6 @@ def add(app: FastAPI, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/checkpoints/{{checkpoint}}/changes",
         tags=["checkpoints"],
-        response_class=Response,
         responses=returns(Changes, "What restoring it would do.", CHANGES)
         | fails(404, 409, 423, 503),
     )
@@ -68,7 +66,6 @@ def add(app: FastAPI, runtime: RuntimeApi) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/checkpoints/{{checkpoint}}/restore",
         tags=["checkpoints"],
-        response_class=Response,
         responses=returns(
             Restored, "The folder was put back.", {**CHANGES, "undo": "c_01kazh9x2m4k7tpz"}
         )

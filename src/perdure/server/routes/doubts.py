@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,6 +10,7 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
+from ..routing import App
 from ..settings import ServerSettings
 from .params import API, Session
 from .sessions import EXAMPLE as SESSION
@@ -28,11 +28,10 @@ EXAMPLE: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
+def add(app: App, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/doubts",
         tags=["doubts"],
-        response_class=Response,
         responses=returns(bodies.DoubtList, "Those that nobody has settled.", EXAMPLE)
         | fails(404, 409, 423),
     )
@@ -44,7 +43,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         f"{API}/sessions/{{id}}/doubts",
         status_code=202,
         tags=["doubts"],
-        response_class=Response,
         responses=returns(
             Accepted, "The agent will be told.", {"message": "m_01kazh2v6e8m9qrt", "seq": 40}, 202
         )
@@ -64,9 +62,8 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/resume",
         tags=["sessions"],
-        response_class=Response,
         responses=returns(SessionView, "It goes on.", SESSION) | fails(404, 409, 423, 503),
     )
     async def resume_session(id: Session) -> Response:
-        """Let a session go on that is held because the process died twice while resuming it."""
+        """Let a session go on that is held: the process died twice at it, or it was restored."""
         return answer(await runtime.resume(SessionId(id)))

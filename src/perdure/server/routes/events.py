@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +11,8 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
+from ..parameters import Header, Query
+from ..routing import App
 from ..site import Site
 from ..stream import EventStream
 from .params import API, After, Session
@@ -58,7 +59,7 @@ data: {"type":"text_delta","request":"r_1","text":"Hel"}
 """
 
 
-def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
+def add(app: App, runtime: RuntimeApi, site: Site) -> None:
     responses = returns(bodies.EventPage, "A page of records, or a stream of them.", PAGE)
     responses[200]["content"]["text/event-stream"] = {
         "itemSchema": EVENT,
@@ -68,7 +69,6 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/events",
         tags=["events"],
-        response_class=Response,
         responses=responses | fails(404, 409, 422, 423, 503),
     )
     async def list_events(

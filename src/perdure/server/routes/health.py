@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fastapi import FastAPI
 from starlette.responses import Response
 
 import perdure
@@ -13,17 +12,17 @@ from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
 from ..problems import Refusal
+from ..routing import App
 from ..site import Site
 
 LEAST_FREE = 1024 * 1024
 """Bytes without which no session can go on."""
 
 
-def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
+def add(app: App, runtime: RuntimeApi, site: Site) -> None:
     @app.get(
         "/livez",
         tags=["health"],
-        response_class=Response,
         responses=returns(bodies.Health, "The process answers.", {"status": "live"}),
     )
     async def livez() -> Response:
@@ -33,7 +32,6 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
     @app.get(
         "/readyz",
         tags=["health"],
-        response_class=Response,
         responses=returns(bodies.Health, "Requests are taken.", {"status": "ready"}) | fails(503),
     )
     async def readyz() -> Response:
@@ -46,7 +44,6 @@ def add(app: FastAPI, runtime: RuntimeApi, site: Site) -> None:
     @app.get(
         "/version",
         tags=["health"],
-        response_class=Response,
         responses=returns(bodies.Version, "The version.", {"version": "0.1.0", "api": "v1"}),
     )
     async def version() -> Response:

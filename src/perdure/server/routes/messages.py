@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Header, Query
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +15,9 @@ from ..bodies import answer, read
 from ..documents import fails, returns, takes
 from ..grants import current
 from ..intake import free
+from ..parameters import Header, Query
 from ..problems import Fault, Refusal
+from ..routing import App
 from ..settings import ServerSettings
 from ..site import Site
 from ..stream import left
@@ -36,12 +37,11 @@ WAITED: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
+def add(app: App, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/messages",
         status_code=202,
         tags=["messages"],
-        response_class=Response,
         responses=returns(Accepted, "It is on disk and will be answered.", ACCEPTED, 202)
         | returns(bodies.Waited, "With `wait`: what came of it.", WAITED)
         | fails(404, 409, 423, 503),
@@ -57,7 +57,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings, site: Site)
             Query(
                 ge=0,
                 le=LONGEST_WAIT,
-                allow_inf_nan=False,
                 description="Answer only when the turn that took the message has ended, waits for "
                 "an approval, or so many seconds have passed (then with 202).",
             ),

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Path
 from starlette.responses import Response
 
 from perdure.kernel.events import DeliveryId, Json
@@ -11,6 +10,8 @@ from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer
 from ..documents import fails, returns
+from ..parameters import Path
+from ..routing import App
 from .params import API
 
 EXAMPLE: dict[str, Json] = {
@@ -38,11 +39,10 @@ Delivery = Annotated[
 ]
 
 
-def add(app: FastAPI, runtime: RuntimeApi) -> None:
+def add(app: App, runtime: RuntimeApi) -> None:
     @app.get(
         f"{API}/outbox",
         tags=["outbox"],
-        response_class=Response,
         responses=returns(bodies.LetterList, "What has not arrived.", EXAMPLE),
     )
     async def list_letters() -> Response:
@@ -53,7 +53,6 @@ def add(app: FastAPI, runtime: RuntimeApi) -> None:
         f"{API}/outbox/{{delivery}}/retry",
         status_code=204,
         tags=["outbox"],
-        response_class=Response,
         responses=fails(404, 409, 423, 503),
     )
     async def retry_letter(delivery: Delivery) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Path, Query
+from ..parameters import Path, Query
 
 API = "/api/v1"
 SESSION = r"^[a-z0-9][a-z0-9_-]{0,63}$"

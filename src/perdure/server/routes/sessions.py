@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, Query
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -18,8 +17,10 @@ from perdure.runtime.views import SessionView
 from .. import bodies
 from ..api import RuntimeApi
 from ..bodies import answer, read
-from ..documents import Responses, fails, returns, takes
+from ..documents import fails, returns, takes
+from ..parameters import Query
 from ..problems import Fault, Refusal
+from ..routing import App, Responses
 from ..settings import ServerSettings
 from .params import API, SESSION, Artifact, Session
 
@@ -76,12 +77,11 @@ _TYPES = {
 """Nothing a browser would run: artifacts hold what tools and strangers wrote."""
 
 
-def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
+def add(app: App, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.post(
         f"{API}/sessions",
         status_code=201,
         tags=["sessions"],
-        response_class=Response,
         responses=returns(SessionView, "The new session.", EXAMPLE, 201) | fails(404, 409, 503),
         openapi_extra=takes(bodies.CreateSession, {"agent": "main", "workdir": "/home/me"}),
     )
@@ -97,7 +97,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions",
         tags=["sessions"],
-        response_class=Response,
         responses=returns(
             bodies.SessionList, "A page of sessions.", {"sessions": [EXAMPLE], "before": None}
         )
@@ -125,7 +124,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions/{{id}}",
         tags=["sessions"],
-        response_class=Response,
         responses=returns(SessionView, "The session.", EXAMPLE) | fails(404, 409, 423),
     )
     async def show_session(id: Session) -> Response:
@@ -135,7 +133,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.patch(
         f"{API}/sessions/{{id}}",
         tags=["sessions"],
-        response_class=Response,
         responses=returns(SessionView, "The session.", EXAMPLE) | fails(404, 409, 423, 503),
         openapi_extra=takes(bodies.ChangeSession, {"title": "Tidy up", "model": ""}),
     )
@@ -152,7 +149,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         f"{API}/sessions/{{id}}",
         status_code=204,
         tags=["sessions"],
-        response_class=Response,
         response_description="It is gone.",
         responses=fails(404, 409, 423, 503),
     )
@@ -165,7 +161,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         f"{API}/sessions/{{id}}/fork",
         status_code=201,
         tags=["sessions"],
-        response_class=Response,
         responses=returns(SessionView, "The new session.", EXAMPLE, 201)
         | fails(404, 409, 423, 503),
         openapi_extra=takes(bodies.ForkSession, {"at": 17}),
@@ -179,7 +174,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.post(
         f"{API}/sessions/{{id}}/stop",
         tags=["sessions"],
-        response_class=Response,
         responses=returns(bodies.Stopped, "Whether a turn was running.", {"stopped": True})
         | fails(404, 409, 423, 503),
         openapi_extra=takes(bodies.Stop, {"reason": "wrong folder"}),
@@ -194,7 +188,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
         f"{API}/sessions/{{id}}/compact",
         status_code=202,
         tags=["sessions"],
-        response_class=Response,
         responses=returns(bodies.Done, "It will be done next.", {"accepted": True}, 202)
         | fails(404, 409, 423, 503),
         openapi_extra=takes(bodies.Compact, {"focus": "the decisions about the database"}),
@@ -208,7 +201,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/context",
         tags=["sessions"],
-        response_class=Response,
         responses=CONTEXT | fails(404, 409, 422, 423),
     )
     async def show_context(
@@ -227,7 +219,6 @@ def add(app: FastAPI, runtime: RuntimeApi, settings: ServerSettings) -> None:
     @app.get(
         f"{API}/sessions/{{id}}/artifacts/{{artifact}}",
         tags=["sessions"],
-        response_class=Response,
         responses=BYTES | fails(404, 422),
     )
     async def read_artifact(

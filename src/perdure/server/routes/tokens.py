@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated
 
-from fastapi import FastAPI, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from perdure.kernel.errors import NotFound
+from perdure.kernel.errors import InvalidInput, NotFound
 from perdure.kernel.events import Json
 
 from .. import bodies
+from ..api import RuntimeApi
 from ..bodies import answer, read
 from ..documents import fails, returns, takes
 from ..grants import Grant, closed, current
+from ..parameters import Path
 from ..problems import Refusal
+from ..routing import App
 from ..settings import ServerSettings
 from ..site import Site
 from ..tokens import Token, TokenStore, default_trust
@@ -35,11 +39,23 @@ TOKEN: dict[str, Json] = {
 }
 
 
-def add(app: FastAPI, store: TokenStore, site: Site, settings: ServerSettings) -> None:
+def _there(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Raises InvalidInput: a token for an agent that is not there would open whatever is called so later."""
+    for name in wanted:
+        if name not in names:
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = (
+                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names) or 'none'}."
+            )
+            raise InvalidInput(f"there is no agent {name[:80]!r}", hint=hint)
+
+
+def add(
+    app: App, runtime: RuntimeApi, store: TokenStore, site: Site, settings: ServerSettings
+) -> None:
     @app.get(
         f"{API}/tokens",
         tags=["tokens"],
-        response_class=Response,
         responses=returns(bodies.TokenList, "Those it may see.", {"tokens": [TOKEN]}),
     )
     async def list_tokens() -> Response:
@@ -54,7 +70,6 @@ def add(app: FastAPI, store: TokenStore, site: Site, settings: ServerSettings) -
         f"{API}/tokens",
         status_code=201,
         tags=["tokens"],
-        response_class=Response,
         responses=returns(
             bodies.NewToken,
             "The token; it is shown this once.",
@@ -79,6 +94,7 @@ def add(app: FastAPI, store: TokenStore, site: Site, settings: ServerSettings) -
                 "A token can only make tokens that may do no more than itself.",
                 hint="Ask for fewer scopes or agents; the owner can make any: perdure token create",
             )
+        _there(body.agents or (), [view.name for view in runtime.agents()])
         token, text = await asyncio.to_thread(
             lambda: store.create(
                 body.name,
@@ -94,7 +110,6 @@ def add(app: FastAPI, store: TokenStore, site: Site, settings: ServerSettings) -
     @app.delete(
         f"{API}/tokens/{{id}}",
         tags=["tokens"],
-        response_class=Response,
         responses=returns(bodies.RevokedTokens, "These are gone.", {"revoked": ["5f0c2a9be1d4"]})
         | fails(404, 503),
     )

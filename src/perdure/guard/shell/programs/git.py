@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 from ..model import HOLE, Word
-from ..options import names_option
+from ..options import Options
 from ..scene import Call, Handler, Outcome
 
 _HARMLESS = frozenset(
@@ -33,8 +35,7 @@ _SHORT = {
     "pull": ("-s",),
     "rebase": ("-s",),
 }
-_X_RUNS = ("rebase",)
-_OUTPUT = ("--output", "--output-directory")
+_OUTPUT = Options(("--output", "--output-directory"))
 _SAFE_CONFIG = (
     "user.name=", "user.email=", "color.", "advice.", "core.quotepath=", "core.autocrlf=",
     "init.defaultbranch=", "log.", "status.", "diff.renames=", "diff.noprefix=", "column.", "i18n.",
@@ -44,6 +45,17 @@ _WITH_VALUE = (
     "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--super-prefix",
     "--exec-path", "--attr-source", "--list-cmds",
 )  # fmt: skip
+
+
+_ONLY = {"-x": "rebase", "-O": "grep"}
+"""Options with which no other command runs anything."""
+
+
+@functools.cache
+def _running(command: str) -> Options:
+    """Options with which this one of the harmless commands runs what they say."""
+    named = (*_EXECUTING, *_SHORT.get(command, ()))
+    return Options(option for option in named if _ONLY.get(option, command) == command)
 
 
 def git(call: Call) -> Outcome:
@@ -84,7 +96,7 @@ def git(call: Call) -> Outcome:
 
 def _command(call: Call, command: str, args: list[Word], loose: str) -> Outcome:
     opens: list[Word] = []
-    short = _SHORT.get(command, ())
+    running = _running(command)
     for n, word in enumerate(args):
         if word.text == "--":
             break
@@ -93,17 +105,12 @@ def _command(call: Call, command: str, args: list[Word], loose: str) -> Outcome:
             return Outcome(executes=f"the transport that {text[:60]} names")
         if word.shape[:1] not in ("-", HOLE):
             continue
-        for option in (*_EXECUTING, *short):
-            if option == "-x" and command not in _X_RUNS:
-                continue
-            if option == "-O" and command != "grep":
-                continue
-            if names_option(word, option) and text not in ("--no-ext-diff", "--no-textconv"):
-                if text is None:
-                    why = "an argument that is only known when it runs, and may be an option"
-                    return Outcome(executes=why)
-                return Outcome(executes=f"what {text[:60]} tells git")
-        if any(names_option(word, option) for option in _OUTPUT) and text is not None:
+        if text not in ("--no-ext-diff", "--no-textconv") and running.may_hold(word):
+            if text is None:
+                why = "an argument that is only known when it runs, and may be an option"
+                return Outcome(executes=why)
+            return Outcome(executes=f"what {text[:60]} tells git")
+        if text is not None and _OUTPUT.may_hold(word):
             value = text.partition("=")[2] or (args[n + 1].text if n + 1 < len(args) else "") or "."
             opens.append(Word(value, value))
         if command in ("format-patch", "archive") and text == "-o" and n + 1 < len(args):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -188,6 +189,8 @@ def opened(*, quick: bool, with_peers: bool) -> Iterator[Lab]:
     PLACE.mkdir(exist_ok=True)
     (PLACE / ".gitignore").write_text("*\n")
     peers = install(PLACE / "peers") if with_peers else None
+    # As an installation is; what was edited since would be compiled at every start.
+    compileall.compile_dir(ROOT / "src" / "perdure", quiet=2)
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=PLACE))
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.model_server"],

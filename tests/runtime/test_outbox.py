@@ -12,7 +12,7 @@ from perdure.kernel.errors import Conflict, InvalidInput, NotFound
 from perdure.kernel.events import DeliveryEnded, DeliveryQueued, DeliveryStarted, Text
 from perdure.storage import SystemClock
 
-from .house import ask, house, say, seen, until, workspace
+from .house import ask, call, house, say, seen, until, workspace
 
 
 class Hasty(SystemClock):
@@ -145,3 +145,18 @@ async def test_an_unknown_channel_is_refused(tmp_path: Path) -> None:
         session = (await runtime.create_session()).id
         with pytest.raises(InvalidInput, match="pager"):
             await runtime.submit(session, (Text(text="hi"),), deliver="pager")
+
+
+async def test_a_letter_under_way_is_no_reason_to_refuse_a_rewind(tmp_path: Path) -> None:
+    channels(tmp_path, phone="until test -e go; do sleep 0.01; done")
+    plan = [say("", call("c1", "write", path="a.txt", content="x")), say("written")]
+    async with house(tmp_path, plan, mode="auto") as runtime:
+        session = (await runtime.create_session()).id
+        await ask(runtime, session, "hi", deliver="phone")
+        assert runtime._rooms.get(session).running
+        (taken,) = await runtime.checkpoints(session)
+        await runtime.restore_checkpoint(session, taken.id)
+        assert not (tmp_path / "a.txt").exists()
+        assert runtime._rooms.get(session).running
+        (tmp_path / "go").touch()
+        await until(lambda: not runtime._rooms.get(session).running)

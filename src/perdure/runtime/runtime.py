@@ -379,7 +379,9 @@ class Runtime:
         for other in self._rooms:
             place = Path(other.state.workdir)
             near = place == folder or place in folder.parents or folder in place.parents
-            if near and (other.running or other.state.turn is not None):
+            # Who only sends a letter, or sums up, changes no file.
+            begins = other.running and bool(other.state.inbox)
+            if near and (begins or other.state.turn is not None):
                 raise Conflict(
                     f"session {other.id} is in the middle of a turn in {place}",
                     hint=f"Stop it first: perdure session stop {other.id}",

@@ -45,16 +45,22 @@ class SealedFile:
     def stamp(self) -> Stamp | None:
         """Changes whenever the file does; None where there is none."""
         try:
-            stat = os.stat(self._name)  # noqa: PTH116  # before every request of a model
+            return self._look()
         except OSError:
             return None
+
+    def _look(self) -> Stamp:
+        stat = os.stat(self._name)  # noqa: PTH116  # before every request of a model
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def read(self) -> bytes | None:
         """What is sealed in it; None where there is no file. Raises ConfigError."""
-        stamp = self.stamp()
-        if stamp is None and not os.path.lexists(self._name):
-            return None
+        try:
+            stamp = self._look()
+        except FileNotFoundError:
+            return None  # the usual case, told without opening anything
+        except OSError:
+            stamp = None  # what is wrong with it, opening it will say
         if stamp is not None and self._cache is not None and self._cache[0] == stamp:
             return self._cache[1]
         try:

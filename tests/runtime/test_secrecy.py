@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.kernel.errors import ConfigError
 from perdure.kernel.events import HookActed, MessageReceived, Text, ToolFinished, ToolResult
 from perdure.leaks import Leaks, Unavailable
 from perdure.runtime import Runtime
@@ -436,8 +437,6 @@ def test_an_identity_that_comes_back_opens_the_scanners_eyes(tmp_path: Path, hom
 def test_a_store_that_could_not_be_read_for_a_moment_is_read_the_next_time(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perdure.kernel.errors import ConfigError
-
     root = workspace(tmp_path / "w")
     store(root, home)
     secrecy = Secrecy(root / ".perdure", {"HOME": str(home)})
@@ -449,6 +448,19 @@ def test_a_store_that_could_not_be_read_for_a_moment_is_read_the_next_time(
         busy.setattr(Vault, "values", fails)
         secrecy.clean("anything")
     assert VALUE not in secrecy.clean(f"x {VALUE}")
+
+
+def test_a_store_that_cannot_be_reached_is_not_taken_for_none(tmp_path: Path, home: Path) -> None:
+    root = workspace(tmp_path / "w")
+    vault = store(root, home)
+    secrecy = Secrecy(root / ".perdure", {"HOME": str(home)})
+    assert VALUE not in secrecy.clean(f"key {VALUE}")
+    private = root / ".perdure"
+    private.rename(root / "away")
+    private.symlink_to(private)
+    with pytest.raises(ConfigError):
+        vault.values()
+    assert VALUE not in secrecy.clean(f"key {VALUE}")
 
 
 def test_another_identity_lets_all_stores_be_read_again(

@@ -13,11 +13,11 @@ import pytest
 
 from perdure import tools
 from perdure.kernel.events import CallId, Image, Json, ToolCall, ToolResult
-from perdure.tools.bench import Prepared
 from perdure.tools.charsets import decode
 from perdure.tools.http_request import HttpRequest
 from perdure.tools.outside import Search
 from perdure.tools.page import read_page
+from perdure.tools.prepared import Prepared
 from perdure.tools.web_fetch import WebFetch
 from perdure.tools.web_search import WebSearch
 

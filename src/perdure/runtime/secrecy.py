@@ -93,9 +93,10 @@ class OwnSecrets:
         if stamps != self._stamps:
             with self._lock:
                 own, whole = self._collect()
+                # The list first: who finds these stamps need not wait, and takes it.
+                self._own = self._own if own == self._own else own
                 # What could not be read now may be readable the next time, with no stamp changed.
                 self._stamps = stamps if whole else None
-                self._own = self._own if own == self._own else own
         return self._own
 
     def _collect(self) -> tuple[tuple[Own, ...], bool]:

@@ -5,7 +5,7 @@ registry that also loads the owner's own tools, in Python or WebAssembly (`Toolb
 turns a model's call into a checked, runnable one and labels its result (`Bench`), and the threads for
 tools that may block (`Isolation`). What does not belong here: whether a call may run (guard), how a
 command is supervised (sandbox), where artifacts and the labels of files are kept (storage). They meet
-this package through the protocols in `base`.
+this package through the protocols in `seams`.
 
 Wiring, one toolbox per agent and one bench per session:
 
@@ -18,23 +18,11 @@ Wiring, one toolbox per agent and one bench per session:
 
 from perdure.kernel.events import Image, Text, ToolResult
 
-from .base import (
-    Answer,
-    Artifacts,
-    CommandOutcome,
-    Commands,
-    CriticalKind,
-    Effect,
-    Sink,
-    Tool,
-    ToolContext,
-    Touch,
-    failed,
-    ok,
-    resolve,
-)
-from .bench import Bench, Prepared
+from .base import CriticalKind, Effect, Sink, Tool, ToolContext, Touch, failed, ok, resolve
+from .bench import Bench
 from .isolation import Isolation
+from .prepared import Prepared
+from .seams import Answer, Artifacts, CommandOutcome, Commands
 from .toolbox import CORE_TOOLS, Toolbox, ToolFileError
 
 __all__ = [

@@ -13,8 +13,9 @@ from pydantic import Field
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import ArtifactId, ResultStatus, ToolResult
 
-from .base import CommandOutcome, Sink, Tool, ToolContext, failed
+from .base import Sink, Tool, ToolContext, failed
 from .pages import ends, join_cut
+from .seams import CommandOutcome
 from .taming import unhidden
 
 DEFAULT_SECONDS = 120

@@ -19,8 +19,9 @@ from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import Image, ToolResult
 from perdure.kernel.labels import SELF, UNKNOWN, Label
 
-from .base import Artifacts, Commands, Labels, Process, Tool, Touch, resolve
+from .base import Tool, Touch, resolve
 from .globs import TooMany, globbed
+from .seams import Artifacts, Commands, Labels, Process
 
 _GREP = ("EFGHILTUZabchilnoqsvwxyz", "ABCem")
 _ENDS = ("qvz", "cn")

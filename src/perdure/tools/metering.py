@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from perdure.kernel.events import ToolResult, Usage
 
-from .base import Answer, Reader
+from .seams import Answer, Reader
 
 
 class Metered:

@@ -15,9 +15,9 @@ from perdure.kernel.events import Json, ToolResult
 from perdure.kernel.labels import SELF, Label
 
 from .base import Effect, Sink, Tool, ToolContext, failed, ok
-from .base import Process as Running
 from .bash import MAX_COMMAND, live, plain
 from .labelling import command_label, elsewhere, printed_label
+from .seams import Process as Running
 
 MAX_WAIT = 600
 MAX_TEXT = 64 << 10

@@ -18,7 +18,7 @@ from perdure.backup.records import File, Manifest, encode
 from perdure.checkpoints import Checkpoints
 from perdure.kernel import events as e
 from perdure.kernel.errors import Conflict, NotFound, StorageError
-from perdure.kernel.labels import Label
+from perdure.kernel.labels import OWNER, Label
 from perdure.runtime import open_runtime
 from perdure.storage import Committer, FileLabels, RealDisk, SessionStore, SystemClock, TimeIds
 
@@ -358,8 +358,9 @@ async def test_in_a_restored_workspace_a_command_that_was_running_is_in_doubt(
     assert result.result.status == "in_doubt"
 
 
+@pytest.mark.parametrize("source", ["process", "schedule:x"])
 async def test_what_had_work_left_waits_in_a_restored_workspace_for_a_person(
-    tmp_path: Path,
+    tmp_path: Path, source: str
 ) -> None:
     """What was answered and sent since the backup must not be done again by itself."""
     root, target = tmp_path / "w", tmp_path / "r"
@@ -381,10 +382,14 @@ async def test_what_had_work_left_waits_in_a_restored_workspace_for_a_person(
     assert done.waiting == (session,)
     async with house(target, (say("answered"),)) as second:
         text = (e.Text(text="a process ended"),)
-        await second.submit(session, text, source="process", key="process:1")
+        # Its words may count as the owner's; he is not there all the same.
+        accepted = await second.submit(session, text, source=source, key="1", label=OWNER)
+        assert "comes from a backup" in accepted.held
         assert (await second.session(session)).status == "held"
+    async with house(target, (say("answered"),)) as again:  # and not at the next start either
+        assert (await again.session(session)).status == "held"
         assert not (target / "sent").exists()
-        await second.resume(session)
+        await again.resume(session)
         await until(
             lambda: (target / "sent").exists() and "answered" in (target / "sent").read_text()
         )

@@ -208,3 +208,59 @@ async def test_a_call_that_was_allowed_may_ask_though_it_was_the_last(tmp_path: 
     assert (await world.reserve())[1].limit is not None
     _, room = await world.reserve(aside=True)
     assert room.limit is None and room.notices == ()
+
+
+async def test_what_the_disk_refused_is_booked_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, day=Caps(cost_usd=1))
+    request, _ = await world.reserve()
+
+    def full(*_: Any, **__: Any) -> bool:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "_append", full)
+        await world.budgets.settle(request, Usage(input=10, output=10), 0.7, calls=0)
+        world.budgets.paid(world.state, RequestId("tool"), Usage(input=5), 0.29)
+        with pytest.raises(StorageError):
+            await world.reserve()
+    _, room = await world.reserve(world.of("s2"))
+    assert room.limit is not None and room.limit.used == 0.99
+    again = Ledger(tmp_path, world.clock)
+    assert round(again.total("a", "2026-11-21").cost_usd, 6) == 0.99 and not again.open()
+
+
+@pytest.mark.parametrize("caps", [{}, {"day": Caps(calls=10)}])
+async def test_calls_are_booked_with_the_reply_and_then_only_those_that_began(
+    tmp_path: Path, caps: dict[str, Caps]
+) -> None:
+    world = World(tmp_path, **caps)
+
+    def calls() -> int:
+        return Ledger(tmp_path, world.clock).total("a", "2026-11-21").calls
+
+    request, _ = await world.reserve()
+    await world.budgets.settle(request, Usage(input=10, output=10), 0.1, calls=6)
+    assert calls() == 6
+    world.budgets.closed(request, calls=2)
+    assert calls() == 2
+    request, _ = await world.reserve()
+    await world.budgets.settle(request, Usage(input=10, output=10), 0.1, calls=3)
+    world.ledger = Ledger(tmp_path, world.clock)  # killed meanwhile
+    world.of("s1").closed(request, calls=1)
+    assert calls() == 3
+    spent = Ledger(tmp_path, world.clock).total("a", "2026-11-21")
+    assert (spent.tokens, spent.turns, round(spent.cost_usd, 6)) == (40, 1, 0.2)
+
+
+async def test_calls_of_a_reply_that_a_kill_left_unsettled_count_when_they_are_closed(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, day=Caps(calls=10))
+    request, _ = await world.reserve()
+    world.ledger = Ledger(tmp_path, world.clock)
+    world.of("s1").closed(request, calls=2)
+    world.of("s1").closed(RequestId("nothing is known of it"), calls=1)
+    again = Ledger(tmp_path, world.clock)
+    assert again.total("a", "2026-11-21").calls == 3 and again.open() == 1

@@ -108,6 +108,31 @@ def test_what_still_has_its_content_has_its_label_of_then_again(both: Labelled) 
     assert not both.of("b").tainted
 
 
+@pytest.mark.parametrize("meanwhile", ["written", "gone"])
+def test_a_file_that_is_not_as_it_was_seen_gets_no_label_of_then(
+    both: Labelled, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A command writes it while the restore goes on: the label of then is not for that content."""
+    both.mine("a", "mine")
+    both.mine("b", "mine")
+    taken = both.take()
+    both.labels.mark(both.work / "a", EVE)
+    (both.work / "b").unlink()
+    expected = both.labels.expected_all
+
+    def and_somebody_writes(files: Any) -> None:
+        if meanwhile == "written":
+            both.theirs("a", "theirs")
+        else:
+            (both.work / "a").unlink()
+        expected(files)
+
+    monkeypatch.setattr(both.labels, "expected_all", and_somebody_writes)
+    both.back(taken)
+    assert not both.of("b").tainted
+    assert both.of("a").origins == EVE.origins
+
+
 def test_a_file_that_was_moved_in_brings_its_label_also_from_what_was_seen_before(
     tmp_path: Path, world: Labelled
 ) -> None:

@@ -440,6 +440,7 @@ class FakeServer:
                 sessions_open=len(self.sessions),
                 sessions_running=0,
                 memory_mb=42.0,
+                unread=("what secrets.age holds cannot be read",),
             )
         )
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+
+import pytest
 
 from perdure.agents import scaffold
 
+from .conftest import Run
 from .test_end_to_end import perdure, place
 
 __all__ = ["place"]
@@ -44,3 +48,21 @@ def test_what_is_missing_is_said(place, tmp_path: Path) -> None:  # type: ignore
     ):
         ran = perdure(place, "backup", *args)
         assert ran.returncode == code and says in ran.stderr
+
+
+def test_a_copy_within_the_workspace_is_warned_of(tmp_path: Path, perdure: Run) -> None:
+    root = tmp_path / "w"
+    scaffold(root)
+    inside = perdure("backup", "create", "copies", cwd=root)
+    assert inside.code == 0 and "lies within the workspace" in inside.err
+    outside = perdure("backup", "create", str(tmp_path / "copies"))
+    assert outside.code == 0 and "lies within" not in outside.err
+
+
+def test_a_bucket_without_what_it_needs_is_no_mistake_in_a_file(
+    tmp_path: Path, perdure: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaffold(tmp_path)
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    ran = perdure("backup", "create", "s3://bucket/w", cwd=tmp_path)
+    assert ran.code == 1 and "perdure[s3]" in ran.err

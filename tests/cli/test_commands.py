@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from perdure.cli.client import _error
 from perdure.cli.place import Place
+from perdure.cli.problems import Problem
+from perdure.kernel.errors import PerdureError
 
 from .conftest import Run, child_env, wait_for
 
@@ -182,6 +185,7 @@ def test_serve_status_and_reload_tell_what_is(served: Place, perdure: Run) -> No
     status = perdure("serve", "status", cwd=served.root)
     assert status.code == 0
     assert "Running: http://127.0.0.1:" in status.out
+    assert "✗ what secrets.age holds cannot be read" in status.out
     assert json.loads(perdure("serve", "status", "--json").out)["running"] is True
     reload = perdure("serve", "reload")
     assert reload.code == 1
@@ -440,3 +444,11 @@ def test_a_broken_workspace_file_does_not_lock_out_of_the_servers_commands(
     assert "does not run" in perdure("serve", "status").out
     assert perdure("serve", "stop").code == 0
     assert perdure("-w", str(tmp_path), "serve", "stop").code == 0
+
+
+def test_what_was_wrong_in_a_request_is_told_without_the_names_of_its_parts() -> None:
+    said = _error(400, b'{"detail": "body.model: no provider; query.limit: 9", "code": "invalid"}')
+    assert isinstance(said, PerdureError | Problem)
+    assert said.args[0] == "model: no provider; limit: 9"
+    other = _error(404, b'{"detail": "no such thing: body.txt"}')
+    assert other.args[0] == "no such thing: body.txt"

@@ -146,3 +146,26 @@ def test_a_broken_perdure_yaml_is_named_once_and_the_rest_is_looked_at(
     assert ran.code == 1
     assert ran.out.count("perdure.yaml:3") == 1 and "did you mean `model`" in ran.out
     assert "trust.yaml:1" in ran.out and "storage can be written" in ran.out
+
+
+def test_secrets_that_cannot_be_opened_are_named_for_leaks_of_them_are_not_found(
+    space: Path, tmp_path: Path, perdure: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.secrets import Binding, Vault
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    config = tmp_path / "config" / "perdure"
+    Vault(space / ".perdure", config).set("github", "ghs-7Hq2LmV9rT4kW8zB1nC6", Binding())
+    assert "leaks" not in perdure("doctor").out
+    (config / "identity.txt").rename(tmp_path / "moved.txt")
+    ran = perdure("doctor")
+    assert ran.code == 1 and "what secrets.age holds cannot be read, so leaks of it" in ran.out
+    (space / "perdure.yaml").write_text("modle: x\n")
+    assert "leaks of it are not found" in perdure("doctor").out
+
+
+def test_tokens_that_cannot_be_read_are_named(space: Path, perdure: Run) -> None:
+    perdure("token", "create", "phone")
+    (space / ".perdure/secrets.tokens.json").write_text("{")
+    ran = perdure("doctor")
+    assert ran.code == 1 and "secrets.tokens.json" in ran.out

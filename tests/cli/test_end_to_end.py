@@ -17,7 +17,6 @@ from perdure.cli.place import Place
 from perdure.cli.server_process import look
 
 from .conftest import child_env, wait_for
-from .test_terminal import wait_until_armed
 from .tmux import needs_tmux, terminal
 
 
@@ -88,11 +87,10 @@ def test_two_commands_at_once_share_one_server(place: Place) -> None:
 @needs_tmux
 def test_a_killed_server_is_started_again_and_the_turn_goes_on_in_view(place: Place) -> None:
     command = "for i in 1 2 3 4; do echo tick $i | tee -a ticks; sleep 0.4; done"
-    with terminal(["chat"], cwd=place.root, HOME=str(place.root.parent)) as it:
+    with terminal(["chat"], cwd=place.root, hurried=True, HOME=str(place.root.parent)) as it:
         it.sees("/help says")
         it.type(f"run `{command}`", "Enter")
         it.sees("Allow bash?")
-        wait_until_armed()
         it.type("y")
         it.sees("tick 2")
         found = look(place)

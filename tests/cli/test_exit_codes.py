@@ -102,11 +102,37 @@ def test_a_met_budget_is_1_and_says_which(
     assert again.returncode == 1 and "perdure: budget: This session has used" in again.stderr
 
 
+def test_a_scripted_cost_passes_a_cap_in_dollars_by_one_reply_and_no_more(
+    perdure: Perdure, put: Callable[[str, str], None]
+) -> None:
+    put("perdure.yaml", "budget: {session: {cost_usd: 0.5}}\n")
+    put("dear.yaml", "replies:\n- {text: one, cost_usd: 0.6}\n- {text: two, cost_usd: 0.6}\n")
+    assert perdure("run", "-m", "script:dear.yaml", "go").returncode == 0
+    again = perdure("run", "-s", "last", "and now?")
+    assert again.returncode == 1 and "budget" in again.stderr and "two" not in again.stdout
+
+
 def test_a_wait_for_approval_is_3(perdure: Perdure, put: Callable[[str, str], None]) -> None:
     put(".perdure/policy.yaml", "mode: ask\n")
     ran = perdure("run", "-m", "script:acts.yaml", "go")
     assert ran.returncode == 3 and "perdure approvals" in ran.stderr
     assert perdure("session", "stop", "last").returncode == 0
+
+
+def test_a_wait_for_approval_is_3_of_lines_from_a_pipe_too(
+    place: Place, put: Callable[[str, str], None]
+) -> None:
+    put(".perdure/policy.yaml", "mode: ask\n")
+    for command in ([], ["chat"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "perdure", *command],
+            cwd=place.root,
+            env=child_env(HOME=str(place.root)),
+            capture_output=True,
+            text=True,
+            input='write "z" to z.txt\n',
+        )
+        assert ran.returncode == 3, (command, ran.stderr)
 
 
 @pytest.mark.parametrize(

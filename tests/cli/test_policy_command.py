@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,26 @@ def _content(space: Path, command: str) -> str:
     found = asyncio.run(foretell(open_workspace(space), "ann", "bash", {"command": command}))
     assert found.seen is not None and found.seen[0].content is not None
     return found.seen[0].content()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://bad.example/x", "http://127.0.0.1:9/", "http://10.0.0.7/", "https://a.example:22/"],
+)
+def test_explain_and_test_refuse_what_the_way_out_refuses_unasked(space: Path, url: str) -> None:
+    (space / "perdure.yaml").write_text("default_agent: ann\negress: {deny: [bad.example]}\n")
+    found = run(space, "policy", "explain", "web_fetch", json.dumps({"url": url}))
+    assert found.output.startswith("refused: "), found.output
+    write(space, f"- {{tool: web_fetch, arguments: {{url: '{url}'}}, expect: refused}}\n"
+          "- {tool: web_fetch, arguments: {url: 'https://good.example/x'}, expect: asks}\n",
+          "policy.tests.yaml")  # fmt: skip
+    tested = run(space, "policy", "test")
+    assert tested.return_value == 0, tested.output
+
+
+def test_explain_of_a_bare_command_says_how_it_is_asked(space: Path) -> None:
+    found = run(space, "policy", "explain", "bash", "ls -l")
+    assert "perdure policy explain bash -c 'ls -l'" in str(found.exception)
 
 
 def test_explain_leaves_no_trace(space: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_secret_s_life(root: Path, perdure: Run, monkeypatch: pytest.MonkeyPat
     assert vault(root).values() == {"github": VALUE}
 
     done = perdure("secrets", "list")
-    assert re.search(r"github +api\.github\.com +http_request +just now +never", done.out)
+    assert re.search(r"github +api\.github\.com +http_request +all +just now +never", done.out)
 
     done = perdure("secrets", "grant", "github", "--host", "*.github.com", "--query", "token")
     assert "+ host *.github.com" in done.out and "+ query token=" in done.out
@@ -190,3 +190,29 @@ def test_a_key_is_stored_for_an_address(
     types(monkeypatch, "sk-x\n")
     done = perdure("login", "openai", "--base-url", "proxy")
     assert done.code != 0 and "no address" in done.err
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "near"),
+    [("--tool", "http_requst", "http_request"), ("--agent", "defualt", "default")],
+)
+def test_a_tool_or_an_agent_that_there_is_not_is_refused(
+    root: Path, perdure: Run, monkeypatch: pytest.MonkeyPatch, option: str, name: str, near: str
+) -> None:
+    types(monkeypatch, VALUE)
+    ran = perdure("secrets", "set", "github", "--host", "api.github.com", option, name)
+    assert ran.code == 2 and f"Did you mean {near}?" in ran.err
+    assert not vault(root).list()
+    types(monkeypatch, VALUE)
+    assert perdure("secrets", "set", "github", "--host", "h.example", option, near).code == 0
+    assert perdure("secrets", "grant", "github", option, name).code == 2
+
+
+def test_the_list_shows_the_agents(
+    root: Path, perdure: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types(monkeypatch, VALUE)
+    perdure("secrets", "set", "github", "--host", "api.github.com", "--agent", "default")
+    assert re.search(
+        r"github +api\.github\.com +http_request +default", perdure("secrets", "list").out
+    )

@@ -87,3 +87,36 @@ def test_a_suspended_server_is_named_soon(tmp_path: Path, perdure: Run, soon: No
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_server_whose_parent_does_not_ask_for_it_counts_as_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(root=tmp_path)
+    code = "import os, time\nif (p := os.fork()) == 0: os._exit(0)\nprint(p, flush=True)\ntime.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert parent.stdout is not None
+        zombie = int(parent.stdout.readline())
+        if not Path("/proc/self/stat").exists():
+            pytest.skip("no /proc here")
+        wait_for(lambda: not server_process.alive(zombie), "its end")
+        assert server_process.gone(place, zombie)
+        # Where the system does not tell, the lock does.
+        monkeypatch.setattr(server_process, "_state", lambda pid: "")
+        lock = hold(place.server_lock.parent)
+        assert not server_process.gone(place, zombie)
+        os.close(lock)
+        assert server_process.gone(place, zombie)
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+async def test_whoever_starts_a_server_does_not_keep_it_listed_after_its_end(
+    tmp_path: Path,
+) -> None:
+    scaffold(tmp_path)
+    server = await server_process.start(Place(root=tmp_path))
+    os.kill(server.pid, signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{server.pid}").exists(), "its end")

@@ -229,3 +229,14 @@ def test_small_facts_are_said_in_good_english() -> None:
     )
     told(failure)
     assert told.blocks[-1] == Note(text="p/m: busy; trying again", level="warning")
+
+
+def test_a_limit_between_turns_is_told_and_one_that_ends_a_turn_is_left_to_its_end() -> None:
+    limit = e.LimitReached(limit="tokens", used=9, allowed=9, scope="day", final=True)
+    between = Told()(limit)
+    assert [b.text for b in between.blocks if isinstance(b, Note)] == [
+        "This agent today has used 9 of 9 tokens."
+    ]
+    within = Told()(message(), started("m"))
+    before = len(within.blocks)
+    assert len(within(limit).blocks) == before

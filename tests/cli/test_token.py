@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from perdure.agents import scaffold
+from perdure.cli.app import invoke
 from tests.e2e.rig import Rig
 from tests.server.test_doubts import perdure
 
@@ -54,3 +56,15 @@ def test_a_token_for_an_agent_that_is_not_there_is_refused_with_the_nearest(
     assert code == 1 and "Did you mean default?" in capfd.readouterr().err
     assert TokenStore(tmp_path / ".perdure" / FILE).list() == ()
     assert invoke(["-w", str(tmp_path), "token", "create", "phone", "--agent", "default"]) == 0
+
+
+def test_a_second_token_of_one_name_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaffold(tmp_path)
+    create = ["-w", str(tmp_path), "token", "create", "phone"]
+    assert invoke(create) == 0
+    assert invoke(create) == 1
+    assert "there is a token called phone already" in capsys.readouterr().err
+    assert invoke(["-w", str(tmp_path), "token", "revoke", "phone"]) == 0
+    assert invoke(create) == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import child_env, wait_for
+from .conftest import HERE, child_env, wait_for
 
 needs_tmux = pytest.mark.skipif(
     shutil.which("tmux") is None and os.environ.get("CI") != "true",
@@ -62,11 +62,19 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: list[str], *, cwd: Path, columns: int = 80, rows: int = 24, **env: str
+    command: list[str],
+    *,
+    cwd: Path,
+    columns: int = 80,
+    rows: int = 24,
+    hurried: bool = False,
+    **env: str,
 ) -> Iterator[Terminal]:
-    """`perdure COMMAND` in a terminal of its own; its exit code is shown as `EXIT n`."""
+    """`perdure COMMAND` in a terminal of its own; its exit code is shown as `EXIT n`. `hurried`: a key
+    answers a question as soon as that is seen."""
+    program = [str(HERE / "hurried.py")] if hurried else ["-m", "perdure"]
     given = " ".join(f"{k}={shlex.quote(v)}" for k, v in child_env(**env).items() if k != "PATH")
-    line = f"{given} {shlex.join([sys.executable, '-m', 'perdure', *command])}; echo EXIT $?; cat"
+    line = f"{given} {shlex.join([sys.executable, *program, *command])}; echo EXIT $?; cat"
     folder = tempfile.mkdtemp(prefix="tmux-")
     place = Terminal(f"{folder}/socket", "t")
     place.tmux(

@@ -18,6 +18,7 @@ from perdure.kernel.errors import PerdureError
 from perdure.kernel.events import Record, SessionId
 from perdure.kernel.state import State, evolve
 from perdure.runtime import Runtime
+from perdure.runtime.labelling import file_labels
 from perdure.runtime.live import Live
 from perdure.runtime.services import Services
 from perdure.runtime.team import Team
@@ -124,7 +125,8 @@ class House:
         self.store = services.store
 
         async def begin() -> None:
-            team = StillTeam(agents, services, self.commands, tools=self.outside.tools)  # type: ignore[arg-type]
+            labels = file_labels(workspace.private, services.boot)
+            team = StillTeam(agents, services, self.commands, labels, tools=self.outside.tools)  # type: ignore[arg-type]
             self.runtime = Runtime(workspace, agents, team, services)
             await self.runtime.start()
 

@@ -14,6 +14,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.egress import Refusals
 from perdure.egress.authority import Authority
 from perdure.egress.hello import NotTls, read_hello
 from perdure.egress.proxy import Proxies
@@ -409,3 +410,50 @@ async def test_a_session_that_goes_on_is_not_forgotten(proxies: Proxies) -> None
     os.utime(note, (1, 1))
     proxies.listen("s_1", "poet")
     assert note.stat().st_mtime > 1
+
+
+async def test_of_a_refused_request_method_and_host_are_told_and_none_of_its_words(
+    world: World, tmp_path: Path
+) -> None:
+    world.allow("api.example.org", default="ask", deny=["evil.example"])
+    world.names({"api.example.org": [["93.184.216.34"]]})
+    refusals = Refusals()
+    proxies = Proxies(
+        world.egress,
+        tmp_path / "run",
+        Authority(tmp_path / "ca"),
+        asyncio.get_running_loop(),
+        label=lambda session: OWNER,
+        refused=refusals.add,
+    )
+    token = "ghp_" + "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5"
+    asked = [
+        get("http://shop.example/WORDS?WORDS=WORDS"),
+        get("http://evil.example/WORDS"),
+        get("http://shop.example:25/WORDS"),
+        get("http://WORDS:WORDS@shop.example/WORDS"),
+        get("ftp://shop.example/WORDS").replace(b"ftp", b"http://WORDS\\"),
+        get("http://api.example.org/WORDS?access_token=WORDS&WORDS=1"),
+        get("http://api.example.org/WORDS", "Authorization: Bearer WORDS"),
+        get("http://api.example.org/WORDS", "X-Forwarded-WORDS: 1"),
+        get(f"http://api.example.org/WORDS?q={token}"),
+        get("http://api.example.org/WORDS?q=secret://WORDS"),
+        get("http://shop.example/WORDS").replace(b"GET", b"WORDS"),
+        b"CONNECT shop.example:443 HTTP/1.1\r\n\r\n",
+    ]
+    try:
+        seen = []
+        for one in asked:
+            mark = refusals.mark("s_1")
+            said = await say(proxies, one)
+            assert b" 403 " in said.split(b"\r\n")[0], (one, said)
+            lines, _ = refusals.since("s_1", mark)
+            assert len(lines) == 1, one
+            seen += lines
+    finally:
+        await proxies.close()
+    assert not any("words" in line.lower() for line in seen), seen
+    assert seen[0].startswith("Not sent: nobody has allowed GET shop.example. To allow it")
+    assert seen[1] == "Not sent: GET evil.example is denied by the rule 'evil.example'."
+    assert "GET api.example.org: it holds what looks like a secret, or could not be" in seen[8]
+    assert sum("shop.example" in line for line in seen) >= 4

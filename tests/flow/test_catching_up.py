@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,22 @@ from perdure.guard.flow import Flow, forms
 from perdure.guard.flow import ledger as ledgers
 from perdure.guard.flow.seen import KEPT, Result, Seen
 from perdure.guard.flow.words import urls_in
-from perdure.kernel.events import CallId, Record, Text, ToolCall, ToolFinished, ToolResult
+from perdure.kernel.events import (
+    AnyEvent,
+    ArtifactId,
+    CallId,
+    Image,
+    MessageId,
+    MessageReceived,
+    ModelResponded,
+    Native,
+    Record,
+    RequestId,
+    Text,
+    ToolCall,
+    ToolFinished,
+    ToolResult,
+)
 from perdure.kernel.labels import LEAST
 
 from .world import AT, WEB, Made, SendMail
@@ -136,3 +152,39 @@ def test_a_record_that_cannot_be_looked_at_stays_with_all_behind_it(
     monkeypatch.undo()
     book.catch_up()
     assert [r.text for r in book.seen.results] == ["result 1", "result 2", "result 3"]
+
+
+def test_of_what_waits_only_that_is_kept_which_will_be_looked_at() -> None:
+    book = ledgers.Ledger(earlier=tuple, tools=lambda name: None)
+    picture = Image(media_type="image/png", artifact=ArtifactId("a"))
+    call, text = ToolCall(id=CallId("c"), name="fetch", arguments={}), Text(text="x")
+    native = Native(format="some", body=msgspec.Raw(b"[]"))
+    events: list[AnyEvent] = [
+        ModelResponded(request=RequestId("r"), model="m", parts=(text,), native=native),
+        ModelResponded(request=RequestId("r"), model="m", parts=(text, call), native=native),
+        MessageReceived(message=MessageId("m"), parts=(text, picture)),
+        ToolFinished(call=CallId("c"), tool="fetch", result=ToolResult(parts=(text, picture))),
+        ToolFinished(call=CallId("c"), tool="fetch", result=ToolResult(status="error")),
+    ]
+    for seq, event in enumerate(events, 1):
+        book.feed(Record(seq=seq, at=AT, event=event))
+    answered, said, came = (record.event for record in book._waiting)
+    assert isinstance(answered, ModelResponded) and isinstance(said, MessageReceived)
+    assert (answered.parts, answered.native, said.parts) == ((call,), None, (text,))
+    assert isinstance(came, ToolFinished) and came.result.parts == (text,)
+
+
+def test_data_of_results_counts_and_what_is_dropped_is_still_known_to_have_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledgers, "WAITING", 1_000)
+    book = ledgers.Ledger(earlier=tuple, tools=lambda name: None)
+    for seq in range(1, 41):
+        result = ToolResult(data={"rows": [{"name": f"row {seq} {'x' * 90}"}]}, label=WEB)
+        event = ToolFinished(call=CallId(f"c{seq}"), tool="fetch", result=result)
+        book.feed(Record(seq=seq, at=AT, event=event))
+        assert book._size <= 1_000
+    held = [bool(r.event.result.data) for r in book._waiting if isinstance(r.event, ToolFinished)]
+    assert len(held) == 40 and not held[0] and held[-1] and 5 <= sum(held) <= 10
+    book.catch_up()
+    assert book._size == 0 and len(book.seen.results) == 40

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
-from perdure.guard import binding
+from perdure.guard import binding, scripts
 from perdure.guard.flow import Finding
+from perdure.guard.shell import Parsed
 from perdure.kernel.events import (
     Json,
     MessageId,
@@ -30,6 +33,7 @@ from perdure.kernel.labels import OWNER, SELF, UNKNOWN, Label
 from perdure.kernel.ports import Ask, Refuse
 from perdure.tools import CORE_TOOLS, Tool, ToolContext, ok
 from perdure.tools.base import Sink
+from perdure.tools.critical import selecting
 from perdure.tools.http_request import HttpRequest
 from perdure.tools.web_search import WebSearch
 
@@ -188,6 +192,72 @@ async def test_undeclared_every_choice_of_few_counts(
         assert await world.says("sweep", other, grants=[rule]) == "ask"
 
 
+Act = TypeAliasType("Act", Literal["add", "erase"])
+Flag = TypeAliasType("Flag", bool)
+
+
+class Kind(Enum):
+    ONE = "one"
+
+
+class Way(BaseModel):
+    how: Act | None = None
+    then: list[Way] = []
+
+
+class Odd(Tool):
+    """Says its choices in every way there is."""
+
+    effects = frozenset({"writes"})
+    act: Act = "add"
+    flag: Annotated[Flag, Field(alias="its_flag")] = False
+    kinds: dict[str, tuple[int, Kind]] = Field(default={})
+    way: Way | str = ""
+    only: Literal["x"] = "x"
+    text: str = ""
+    number: Annotated[int, Field(ge=0, le=9)] = 0
+    texts: list[str] | None = None
+    anything: dict[str, Json] = Field(default={})
+
+
+async def test_a_choice_of_few_is_one_however_its_type_is_spelt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert selecting(Odd) == ("act", "its_flag", "kinds", "way", "only")
+    monkeypatch.setattr("tests.guard.world.CORE_TOOLS", (*CORE_TOOLS, Erasing))
+    world.gate = world.open(finding=Finding(verdict="free"))
+    rule = (await world.asked("erasing", {"act": "add"})).rule
+    assert rule == "{tool: erasing, arguments: {act: add}}"
+    assert await world.says("erasing", {"act": "erase"}, grants=[rule]) == "ask"
+
+
+class Erasing(Tool):
+    """Adds or erases."""
+
+    effects = frozenset({"writes"})
+    act: Act
+
+    async def execute(self, context: ToolContext) -> ToolResult:
+        return ok("done")
+
+
+class Opaque:
+    """Of what no schema can be made."""
+
+
+class Unsaid(Tool):
+    """Takes what has no schema."""
+
+    effects = frozenset({"writes"})
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    what: Opaque | None = None
+    text: str = ""
+
+
+def test_where_there_is_no_schema_every_argument_decides() -> None:
+    assert selecting(Unsaid) == ("what", "text")
+
+
 class Switch(Tool):
     """Turns something."""
 
@@ -219,6 +289,30 @@ async def test_a_denied_argument_is_denied_however_it_is_spelt(
     world.write_policy(f"mode: auto\ndeny: [{{tool: switch, arguments: {rule}}}]\n")
     assert await world.says("switch", given) == "refuse"
     assert await world.says("switch", {"on": False, "name": "lamp"}) == "allow"
+
+
+async def test_one_question_looks_at_the_scripts_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it shows, what its answer covers and what its rule holds are the same."""
+    looked: list[str] = []
+
+    def counted(parsed: Parsed, workdir: Path, **more: str | None) -> scripts.Scripts:
+        looked.append(parsed.text)
+        return real(parsed, workdir, **more)
+
+    real = scripts.scripts_of
+    monkeypatch.setattr(scripts, "scripts_of", counted)
+    (world.workdir / "job").write_text("good\n")
+    request = await world.asked("bash", {"command": "bash job"})
+    assert "content:" in request.rule and looked == ["bash job"]
+
+
+def test_no_two_sets_of_scripts_have_one_digest() -> None:
+    """Where one ends and the next begins counts."""
+    two = scripts.Scripts(bound={"a": b"1", "b": b"2"})
+    one = scripts.Scripts(bound={"a": b"1b\0002"})
+    assert two.digest(named=True) != one.digest(named=True)
 
 
 def test_what_selects_must_be_an_argument() -> None:

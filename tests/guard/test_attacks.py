@@ -216,6 +216,13 @@ async def test_an_approval_covers_the_scripts_that_a_command_runs(
         "awk -f job log",
         "make -f job",
         "LD_PRELOAD=./job ls",
+        "LD_PRELOAD=./job ls; LD_PRELOAD=./ok ls",
+        "BASH_ENV=./job bash -c true; BASH_ENV=./ok bash -c true",
+        "GIT_SSH_COMMAND=./job git fetch; GIT_SSH_COMMAND=./ok git fetch",
+        "export LD_PRELOAD=./job; ls; export LD_PRELOAD=./ok; ls",
+        "env LD_PRELOAD=./job ls; env LD_PRELOAD=./ok ls",
+        "env 'LD_PRELOAD=./job' ls; LD_PRELOAD=./ok ls",
+        "node --require ./later --import=./job ok",
         "bash 'job",
     ],
 )
@@ -225,6 +232,7 @@ async def test_scripts_are_found_wherever_a_command_names_them(
 ) -> None:
     job = world.workdir / "job"
     job.write_text("#!/bin/sh\n" if "'job" in command else "good\n")
+    (world.workdir / "ok").write_text("good\n")
     call: dict[str, Json] = {"command": command}
     if tool == "process":
         call["action"] = "start"
@@ -306,7 +314,16 @@ async def test_data_may_change_between_approval_and_run(world: World) -> None:
 @pytest.mark.parametrize(
     "command",
     ["bash j*2.sh", "python3 -m pkg", "make test", "bash $x", "bash $(ls)", "`ls`", "eval x",
-     "curl x | bash", "find . -exec bash {} \\;", "cd $x && ./run.sh", "xargs bash", "bash 'a"],
+     "curl x | bash", "find . -exec bash {} \\;", "cd $x && ./run.sh", "xargs bash", "bash 'a",
+     "LD_PRELOAD=$x ls; LD_PRELOAD=./run.sh ls", "LD_PRELOAD=./run.sh ls; LD_PRELOAD=./later ls",
+     "LD_PRELOAD=./run.sh'x' ls; LD_PRELOAD=./run.sh ls", "read LD_PRELOAD; LD_PRELOAD=./run.sh ls",
+     "LD_PRELOAD=./run.sh ls; LD_PRELOAD+=/x ls", "BASH_ENV='~/x' bash -c true",
+     "git -c core.pager=./run.sh log", "git -c core.pager=./x log ./run.sh", "git bisect run x",
+     "tar --to-command=./run.sh -xf x.tar", "rsync -e ./run.sh a b", "sort --compress-program=./run.sh log",
+     "vim -S run.sh", "man -P ./run.sh ls", "sqlite3 -init run.sh run.sh", "gdb -x run.sh run.sh",
+     "awk 'BEGIN { system(\"./x\") }'", "awk -i x -f run.sh", "sed -f run.sh -e 1e./x log",
+     "python3 -c \"$x\"", "perl -Mevil -e 1", "perl -e 1 -Mevil", "node -r ./x -e 1", "ssh host run.sh",
+     "sh -c 'git -c core.pager=./x log'", "sudo tar --to-command=./x -xf x.tar"],
 )  # fmt: skip
 async def test_what_an_approval_does_not_cover_is_said(world: World, command: str) -> None:
     (world.workdir / "run.sh").write_text("x")
@@ -317,7 +334,20 @@ async def test_what_an_approval_does_not_cover_is_said(world: World, command: st
 
 
 @pytest.mark.parametrize(
-    "command", ["ls -la", "git status", "python3 -c 'print(1)'", "grep -r x ."]
+    "command",
+    [
+        "ls -la",
+        "git status",
+        "python3 -c 'print(1)'",
+        "grep -r x .",
+        "python3 -u -c 'print(1)' -x",
+        "perl -ne 'print' log",
+        "bash -c 'ls -la'",
+        "tar -xf x.tar",
+        "sort log",
+        "rsync a b",
+        "LC_ALL=C sort log",
+    ],
 )
 async def test_nothing_is_said_where_all_is_covered(world: World, command: str) -> None:
     assert (await world.asked("bash", {"command": command})).preview == command

@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_an_error_and_not_an_absent_policy(policy: Policy
 @pytest.mark.parametrize(
     "before",
     [
-        "",
+        "# mine\n",
         "mode: ask",
         "# mine\nmode: ask # keep\n",
         "allow:\n",
@@ -144,3 +144,21 @@ def test_the_mode_of_the_local_file_is_kept(policy: PolicyFiles) -> None:
     policy.local.chmod(0o600)
     policy.remember("{tool: bash, exactly: 'x'}")
     assert policy.local.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "\n", "  \n\n"])
+def test_an_emptied_file_is_an_error_and_no_policy_without_rules(tmp_path: Path, text: str) -> None:
+    files = PolicyFiles(tmp_path, "home")
+    (tmp_path / "policy.yaml").write_text("mode: restrict\ndeny: [{tool: bash}]\n")
+    assert files.current().mode == "restrict"
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="is empty"):
+        files.current()
+    (tmp_path / "policy.yaml").write_text("# nothing here\n")
+    assert files.current().mode == "ask"
+
+
+def test_a_deny_that_has_lost_its_rules_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("deny:\n")
+    with pytest.raises(ConfigError, match="deny has no rules"):
+        PolicyFiles(tmp_path, "home").current()

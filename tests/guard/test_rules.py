@@ -25,7 +25,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> None:
         return name, f"{name} is given by its path"
 
     monkeypatch.setattr("perdure.guard.shell.parsing.locate", locate)
-    monkeypatch.setattr("perdure.guard.shell.parsing._is_bash", lambda search: True)
+    monkeypatch.setattr("perdure.guard.shell.parsing.there_is", lambda name, search, folders: True)
 
 
 def query(command: str) -> Query:

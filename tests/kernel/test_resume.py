@@ -14,16 +14,18 @@ from perdure.kernel.events import (
     ApprovalRequested,
     MessageReceived,
     MessagesTaken,
+    ModelResponded,
     Record,
     ToolCall,
     ToolFinished,
+    ToolStarted,
     TurnEnded,
     TurnStarted,
 )
 from perdure.kernel.prompt import Reply
 from perdure.kernel.state import State, evolve
 
-from .world import Bench, Crash, FakeModel, World, answer, call, say, story
+from .world import Bench, Books, Crash, FakeModel, World, answer, call, say, story
 
 TOOLS = ("read", "run", "pay", "no", "ask_run", "ask_pay")
 CERTAIN = ("read", "run", "no", "ask_run")
@@ -154,6 +156,96 @@ def test_repeated_crashes_repeat_no_effect_and_lose_no_message(
                 assert wanted[id_].name in ("pay", "ask_pay")
 
     asyncio.run(scenario())
+
+
+def booked_is_started(records: list[Record], books: Books) -> None:
+    for record in records:
+        if isinstance(response := record.event, ModelResponded) and response.calls:
+            ids = {c.id for c in response.calls}
+            begun = {r.event.call for r in records if isinstance(r.event, ToolStarted)}
+            assert books.booked[response.request] == len(ids & begun)
+
+
+@given(plan=plans(CERTAIN), cap=st.integers(0, 6), data=st.data())
+def test_a_budget_of_calls_ends_the_same_turns_wherever_a_log_is_cut(
+    plan: list[Reply], cap: int, data: Any
+) -> None:
+    async def scenario() -> None:
+        first = Bench(FakeModel(plan), budgets=Books(cap))
+        await finish(first, turns_of(plan))
+        whole = first.log.records
+        cut = data.draw(st.integers(0, len(whole)))
+        before = World()
+        for record in whole[:cut]:
+            if isinstance(record.event, ToolStarted) and record.event.key in first.world.done:
+                before.done[record.event.key] = "out"
+        bench = Bench(
+            FakeModel(plan), world=before, records=whole[:cut], budgets=Books(cap), seed=1
+        )
+        await finish(bench, turns_of(plan))
+        assert story(bench.log.records) == story(whole)
+        assert _ends(bench.log.records) == _ends(whole)
+        assert bench.state == _folded(bench.log.records) and bench.state.calls_made <= cap
+        assert bench.state.turns_refused == sum(
+            reason == "budget" and not asked for reason, asked in _ends(whole)
+        )
+        check(bench.log.records, turns_of(plan))
+
+    asyncio.run(scenario())
+
+
+@given(
+    plan=plans(TOOLS),
+    cap=st.integers(0, 6),
+    crashes=st.lists(st.integers(0, 12), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_crashes_unbook_no_call_that_ran_and_book_none_that_did_not(
+    plan: list[Reply], cap: int, crashes: list[int], data: Any
+) -> None:
+    async def scenario() -> None:
+        world, books, records = World(), Books(cap), []
+        for n, crash in enumerate(crashes):
+            bench = Bench(
+                FakeModel(plan),
+                world=world,
+                records=records,
+                die_after=len(records) + 1 + crash,
+                budgets=books,
+                seed=n + 1,
+            )
+            with contextlib.suppress(Crash):
+                await finish(bench, turns_of(plan))
+            kept = data.draw(st.integers(bench.log.committed, len(bench.log.records)))
+            records = bench.log.records[:kept]
+        bench = Bench(FakeModel(plan), world=world, records=records, budgets=books, seed=99)
+        await finish(bench, turns_of(plan))
+        check(bench.log.records, turns_of(plan))
+        booked_is_started(bench.log.records, books)
+        assert bench.state.calls_made <= cap
+
+    asyncio.run(scenario())
+
+
+def _ends(records: list[Record]) -> list[tuple[str, bool]]:
+    """Why each turn ended, and whether a model was asked in it."""
+    found, asked = [], False
+    for record in records:
+        match record.event:
+            case TurnStarted():
+                asked = False
+            case ModelResponded():
+                asked = True
+            case TurnEnded(reason=reason):
+                found.append((reason, asked))
+    return found
+
+
+def _folded(records: list[Record]) -> State:
+    state = State()
+    for record in records:
+        evolve(state, record)
+    return state
 
 
 @given(plan=plans(TOOLS))

@@ -22,6 +22,7 @@ from perdure.kernel.events import (
     ApprovalRequested,
     CompactionRequested,
     ContextCompacted,
+    LimitReached,
     Limits,
     MessageReceived,
     MessagesTaken,
@@ -40,7 +41,7 @@ from perdure.kernel.events import (
 )
 from perdure.kernel.inbox import Inbox
 from perdure.kernel.journal import Journal
-from perdure.kernel.ports import Ask, HookOutcome, Refuse
+from perdure.kernel.ports import Ask, HookOutcome, Refuse, Reservation
 from perdure.kernel.prompt import (
     AssistantItem,
     CallResult,
@@ -205,11 +206,14 @@ class FakeModel:
         self.plan, self.name = plan, name
         self.prompts: list[tuple[Item, ...]] = []
         self.tools: list[bool] = []
+        self.room: list[tuple[int | None, int | None]] = []
+        """(tokens, tool calls) that the answer might have."""
         self.failures: Counter[int] = Counter()
 
     async def call(self, prompt: Prompt, request: str, emit: Any) -> Reply:
         self.prompts.append(tuple(prompt.items))
         self.tools.append(prompt.tools)
+        self.room.append((prompt.max_output, prompt.most_calls))
         check_pairing(prompt.items)
         index = sum(isinstance(i, AssistantItem) for i in prompt.items)
         answer = self.plan[index] if index < len(self.plan) else say("that is all")
@@ -340,6 +344,32 @@ class FakeGate:
         return {"read": "rerun", "run": "rejoin"}.get(name, "doubt")
 
 
+class Books:
+    """Of tool calls in one session, which survive a crash of the process."""
+
+    def __init__(self, cap: int) -> None:
+        self.cap = cap
+        self.booked: dict[str, int] = {}
+
+    async def reserve(
+        self, state: State, request: str, *, model: str, tokens: int, last: bool
+    ) -> Reservation:
+        left = self.cap - state.calls_made
+        if left <= 0 and not last:
+            return Reservation(
+                limit=LimitReached(
+                    limit="calls", used=state.calls_made, allowed=self.cap, scope="session"
+                )
+            )
+        return Reservation(calls=max(0, left))
+
+    async def settle(self, request: str, usage: Any, cost_usd: Any, *, calls: int) -> None:
+        self.booked[request] = calls
+
+    def closed(self, request: str, *, calls: int) -> None:
+        self.booked[request] = calls
+
+
 class NoHooks:
     def wants(self, point: str) -> bool:
         return False
@@ -360,6 +390,7 @@ class Bench:
         limits: Limits | None = None,
         hooks: Any = None,
         collect: float = 0.0,
+        budgets: Any = None,
         seed: int = 0,
     ) -> None:
         self.world = world or World()
@@ -393,6 +424,7 @@ class Bench:
                 ids=self.ids,
                 setup=lambda: setup,
                 emit=self.deltas.append,
+                budgets=budgets,
             )
         )
         if not records:

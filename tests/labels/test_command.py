@@ -34,7 +34,7 @@ def test_the_owner_sees_labels_and_vouches_for_files(tmp_path: Path) -> None:
     assert f"{key}: self, secret" in shown.output
     told = json.loads(run(root, "show", "--json", str(path)).output)
     assert told["label"]["origins"] == ["web:evil.example"]
-    assert f"Cleared: {path}" in run(root, "clear", str(root)).output
+    assert f"Cleared: {path}" in run(root, "clear", "--yes", str(root)).output
     assert run(root, "show", str(path)).output == f"{path}: self, private\n"
     again = run(root, "clear", str(path))
     assert again.return_value is None or again.exit_code == 0
@@ -43,7 +43,7 @@ def test_the_owner_sees_labels_and_vouches_for_files(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     shown = run(workspace(tmp_path), "show", str(tmp_path / "gone.md"))
-    assert "no such file" in shown.output
+    assert shown.output.endswith("gone.md: there is no such file\n")
 
 
 @pytest.mark.skipif(not SUPPORTED, reason="no extended attributes")
@@ -82,3 +82,46 @@ def test_where_the_labels_are_gone_the_owner_can_begin_anew(tmp_path: Path) -> N
     assert "third party" in run(root, "show", str(path)).output
     assert "Begun anew" in run(root, "reset", "--yes").output
     assert run(root, "show", str(path)).output == f"{path}: self, private\n"
+
+
+def test_a_folder_is_asked_about_with_what_lies_in_it(tmp_path: Path) -> None:
+    root = workspace(tmp_path)
+    path = root / "page.md"
+    path.write_text("x")
+    file_labels(root / ".perdure").mark(path, WEB)
+    asked = run(root, "clear", str(root))
+    assert asked.exit_code != 0 and str(path) in asked.output and "Cleared" not in asked.output
+    assert "third party" in run(root, "show", str(path)).output
+    agreed = CliRunner().invoke(
+        perdure, ["-w", str(root), "label", "clear", str(root)], input="y\n"
+    )
+    assert f"Cleared: {path}" in agreed.output
+
+
+@pytest.mark.skipif(not SUPPORTED, reason="no extended attributes")
+def test_a_folder_is_cleared_without_other_workspaces_and_what_runtimes_keep(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").mkdir()
+    root = workspace(tmp_path / "mine")
+    other = root / "other"
+    names = ("notes.md", "perdure.yaml", ".perdure/processes/p1/output", "sub/deep.md")
+    kept = [other / name for name in names] + [root / ".perdure/processes/p2/output"]
+    mine = [root / "a.md", root / ".perdure/agents/default/MEMORY.md"]
+    for path in (*kept, *mine):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        if not write(str(path), WEB):
+            pytest.skip("no extended attributes here")
+    labels = file_labels(root / ".perdure")
+    labels.mark_all(kept[:1], WEB)  # of one the book knows too
+    labels.close()
+    cleared = run(root, "clear", "--yes", str(root)).output
+    assert all(f"Cleared: {path}\n" in cleared for path in mine)
+    assert not [path for path in kept if str(path) in cleared]
+    named = run(root, "clear", "--yes", str(other))
+    assert "a workspace of its own" in named.output and "Cleared" not in named.output
+    labels = file_labels(root / ".perdure")
+    assert all(labels.of(path).tainted for path in kept)
+    labels.close()
+    assert f"Cleared: {kept[1]}" in run(root, "clear", str(kept[1])).output  # named, one by one

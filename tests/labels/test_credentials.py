@@ -16,7 +16,6 @@ from perdure.sandbox import hidden
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    hidden._led.cache_clear()
     return tmp_path / "home"
 
 
@@ -40,3 +39,39 @@ def test_one_that_is_a_link_is_secret_where_it_leads(home: Path, tmp_path: Path)
     (home / ".mozilla").symlink_to(tmp_path / "kept")
     path = Path(os.path.realpath(tmp_path / "kept/logins.json"))
     assert file_labels(home / "w/.perdure", "b").of(path).secrecy == "secret"
+
+
+def test_one_that_becomes_a_link_is_secret_there_at_once(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    path = Path(os.path.realpath(tmp_path / "kept/token"))
+    labels = file_labels(home / "w/.perdure", "b")
+    assert labels.of(path).secrecy != "secret"
+    (home / ".config").mkdir()
+    (home / ".config/hub").symlink_to(tmp_path / "kept")
+    assert labels.of(path).secrecy == "secret"
+
+
+def test_one_beyond_a_folder_that_is_a_link_is_secret_and_hidden_where_it_lies(
+    home: Path, tmp_path: Path
+) -> None:
+    real = Path(os.path.realpath(tmp_path)) / "dotfiles"
+    (real / "gh").mkdir(parents=True)
+    (home / ".config").symlink_to(real)
+    labels = file_labels(home / "w/.perdure", "b")
+    assert labels.of(real / "gh/hosts").secrecy == "secret"
+    assert labels.of(real / "editor/settings").secrecy != "secret"
+    assert str(real / "gh") in set(hidden.of_home(str(home), [str(real)]))
+
+
+def test_what_is_remembered_of_links_holds_no_longer_than_their_folders(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hidden, "STEADY", 0)
+    (home / ".config").mkdir()
+    for folder in (home, home / ".config"):
+        os.utime(folder, (1_000_000_000, 1_000_000_000))
+    path = os.path.realpath(tmp_path / "kept/token")
+    assert not hidden.hides(path, str(home))
+    assert str(home) in hidden._known
+    (home / ".config/hub").symlink_to(tmp_path / "kept")
+    assert hidden.hides(path, str(home))

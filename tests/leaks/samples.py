@@ -49,6 +49,18 @@ def _private_key(kind: str) -> Make:
     return make
 
 
+def _encrypted(kind: str, cipher: str, salt: int) -> Make:
+    """As `openssl` wrote keys with a passphrase, and still does with `-traditional`."""
+
+    def make(dice: random.Random) -> str:
+        plain = _private_key(kind)(dice)
+        head, body = plain.split("\n", 1)
+        how = f"Proc-Type: 4,ENCRYPTED\nDEK-Info: {cipher},{dice.randbytes(salt).hex().upper()}\n"
+        return f"{head}\n{how}\n{body}"
+
+    return make
+
+
 def _openssh(kind: str, public: int, private: int) -> Make:
     """As ssh-keygen writes them: lengths in four bytes, so that there are rows of `A` in it."""
 
@@ -156,6 +168,8 @@ SAMPLES: dict[str, tuple[Make, ...]] = {
     "private-key": (
         _private_key("RSA "), _private_key(""), _private_key("OPENSSH "), _private_key("EC "),
         _openssh("ssh-ed25519", 32, 64), _openssh("ssh-rsa", 259, 1_100),
+        _encrypted("RSA ", "AES-128-CBC", 16), _encrypted("EC ", "DES-EDE3-CBC", 8),
+        _private_key("ENCRYPTED "),
     ),
     "age-identity": (_join("AGE-SECRET-KEY-1", _of("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58)),),
     "jwt": (_jwt,),

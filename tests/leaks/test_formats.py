@@ -109,6 +109,12 @@ def test_ordinary_files_hold_no_credentials() -> None:
         "-----BEGIN PRIVATE KEY-----\nInsert the content of your own key right here, all of it, as it is "
         "in the file that was made for you, and do not give it to anybody\n-----END PRIVATE KEY-----",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXkt" + "A" * 200 + "\n-----END",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3FC9D0A1B2E48576\n\n"
+        "...\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3FC9D0A1B2E48576\n\n"
+        + "x" * 64
+        + "\n-----END RSA PRIVATE KEY-----",
+        "A key that begins with -----BEGIN RSA PRIVATE KEY----- and Proc-Type: 4,ENCRYPTED has a passphrase.",
         "the sk-proj-roadmap-for-the-next-quarter-and-the-one-after-it is here",
     ],
 )

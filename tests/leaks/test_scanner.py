@@ -220,3 +220,72 @@ def test_ordinary_texts_are_clear_and_one_secret_among_them_is_seen() -> None:
     assert LEAKS.clear(ordinary)
     for text in ENCODED.values():
         assert not LEAKS.clear([*ordinary, text, *ordinary])
+
+
+padded = st.builds(
+    lambda text, padding: text + padding,
+    st.text(string.ascii_letters + string.digits + "+/=._-~!$", min_size=9, max_size=60).filter(
+        lambda text: len(text.rstrip("=")) >= 8
+    ),
+    st.sampled_from(["", "=", "=="]),
+)
+ESCAPED: list[Callable[[str], str]] = [
+    lambda letter: f"%{ord(letter):02x}",
+    lambda letter: f"\\u{ord(letter):04x}",
+    lambda letter: f"\\x{ord(letter):02X}",
+    lambda letter: f"&#{ord(letter)};",
+    lambda letter: f"\u200b{letter}",
+    lambda letter: f"=\r\n{letter}",
+    lambda letter: f"=\n{letter}",
+]
+ENDS = [
+    "",
+    "\n",
+    "\r\n",
+    "\r",
+    "\nmore",
+    "\r\nmore",
+    "\n  more",
+    "\n\n",
+    "\u2028",
+    " \n",
+    "=\n",
+    "%",
+    "\0\n",
+]
+
+
+@given(padded, st.sampled_from(ESCAPED), st.sampled_from(ENDS), st.data())
+def test_a_value_with_one_escape_is_found_whatever_ends_its_line(
+    value: str, escape: Callable[[str], str], end: str, data: st.DataObject
+) -> None:
+    own = (Own(name="secret://any", value=value),)
+    leaks = Leaks(lambda: own)
+    at = data.draw(st.integers(0, len(value) - 1))
+    text = value[:at] + escape(value[at]) + value[at + 1 :] + end
+    assert leaks.scan(text, formats=False)
+    for others in ([], ["exit_code"], ["more words", "and more=", "a%"]):
+        assert not leaks.clear([text, *others])
+        assert not leaks.clear([*others, text, *others])
+
+
+def test_a_short_value_is_read_beside_other_texts_as_alone() -> None:
+    own = (Own(name="secret://short", value="aBcDeF9="),)
+    leaks = Leaks(lambda: own)
+    for text in ("%61BcDeF9=", "\\u0061BcDeF9=", "aBc=\nDeF9="):
+        assert leaks.scan(text, formats=False)
+        assert not leaks.clear([text, "exit_code"])
+    twice = quote("%61BcDeF9=", safe="=")
+    assert leaks.scan(f"{twice} https://a.test/?q=a%20long%20one", formats=False)
+
+
+def test_encodings_within_an_encoding_do_not_run_together_either() -> None:
+    value = "AbCdEfGhIjKlMnOpQrStUv=="
+    own = (Own(name="secret://padded", value=value),)
+    leaks = Leaks(lambda: own)
+    twice = quote("%41" + value[1:].replace("=", "%3D"), safe="")
+    assert leaks.scan(f"{twice} https://a.test/?q=a%20long%20one", formats=False)
+    assert leaks.redact(f"key: {value}, again {value[:-2]}.", formats=False) == (
+        "key: [redacted: secret://padded], again [redacted: secret://padded].",
+        2,
+    )

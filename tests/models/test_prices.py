@@ -75,3 +75,10 @@ def test_windows_are_known_too() -> None:
     assert context_window("anthropic", "claude-sonnet-4-5") == 200_000
     assert context_window("anthropic", "no-such-model") is None
     assert model_info("gemini", "gemini-2.5-pro") is not None
+
+
+@pytest.mark.parametrize("provider", ["vllm", "ollama", "openai"])
+def test_a_price_that_is_given_counts_also_for_what_is_free_otherwise(provider: str) -> None:
+    given = Price(ModelSpec(provider=provider, name="m", price=(0.5, 1.5)))
+    assert given.of(Usage(input=1_000_000, output=1_000_000)) == 2.0
+    assert Price(ModelSpec(provider="vllm", name="m")).of(Usage(input=5)) == 0.0

@@ -47,6 +47,9 @@ def test_listing_reads_the_folder(text: str) -> None:
         ("cat /etc/hostname", ["/etc/hostname"]),
         ("list files in src", ["src"]),
         ("look into the docs folder", ["docs"]),
+        ("read @app1.txt", ["app1.txt"]),
+        ('read @"my notes/a b.txt"', ["my notes/a b.txt"]),
+        ("show me @docs/a.md and @b.md", ["docs/a.md", "b.md"]),
     ],
 )
 def test_reading_asks_for_all_files_at_once(text: str, paths: list[str]) -> None:

@@ -18,7 +18,7 @@ from perdure.kernel.events import (
 from perdure.kernel.prompt import READER
 from perdure.tools import Tool, ToolContext, ToolResult
 
-from .house import PlannedModel, PlannedModels, ask, call, house, say, workspace
+from .house import PlannedModel, PlannedModels, ask, call, house, say, until, workspace
 
 
 def events(records: list[Any], kind: type) -> list[Any]:
@@ -109,6 +109,82 @@ async def test_a_budget_of_tool_calls_runs_exactly_so_many(
         assert (await runtime.spending()).agents[0].used[0].calls == 3
         again = await ask(runtime, session, "on")
         assert again.reason == "budget" and "3 of 3 tool calls" in again.error
+
+
+def used(view: Any) -> Any:
+    return view.agents[0].used[0]
+
+
+async def test_calls_that_never_began_are_given_back(tmp_path: Path) -> None:
+    with_budget(tmp_path, "{calls: 2, day: {calls: 100}}")
+    calls = [call(f"c{n}", "bash", command=f"echo {n} >> log") for n in range(6)]
+    async with house(tmp_path, [say("", *calls), say("that far")]) as runtime:
+        session = (await runtime.create_session()).id
+        await ask(runtime, session, "go")
+        assert (tmp_path / "log").read_text().split() == ["0", "1"]
+        assert used(await runtime.spending()).calls == 2
+    async with house(tmp_path) as runtime:
+        assert used(await runtime.spending()).calls == 2
+
+
+async def test_calls_that_a_policy_denies_use_up_no_day(tmp_path: Path) -> None:
+    with_budget(tmp_path, "{day: {calls: 3}}")
+    (tmp_path / ".perdure" / "policy.yaml").write_text("mode: plan\n")
+    calls = [call(f"c{n}", "bash", command=f"echo {n} >> log") for n in range(3)]
+    async with house(tmp_path, [say("", *calls), say("then not")]) as runtime:
+        session = (await runtime.create_session()).id
+        outcome = await ask(runtime, session, "go")
+        ends = [e.result.status for e in events(await runtime.records(session), ToolFinished)]
+        assert ends == ["denied"] * 3 and not (tmp_path / "log").exists()
+        assert (outcome.reason, outcome.text) == ("done", "then not")
+        assert used(await runtime.spending()).calls == 0
+
+
+async def test_calls_that_wait_for_the_owner_are_booked_until_they_are_denied(
+    tmp_path: Path,
+) -> None:
+    with_budget(tmp_path, "{day: {calls: 3}}")
+    (tmp_path / ".perdure" / "policy.yaml").write_text("mode: ask\n")
+    calls = [call(f"c{n}", "bash", command=f"touch {n}") for n in range(2)]
+    async with house(tmp_path, [say("", *calls), say("then not")]) as runtime:
+        session = (await runtime.create_session()).id
+        accepted = await runtime.submit(session, (Text(text="go"),))
+        live = await runtime._open(session)
+        await until(lambda: len(live.state.approvals) == 2)
+        assert used(await runtime.spending()).calls == 2
+        for approval in list(live.state.approvals):
+            await runtime.decide(session, approval, "deny")
+        await runtime.wait(session, accepted.message, 30)
+        assert used(await runtime.spending()).calls == 0
+
+
+async def test_a_price_that_is_edited_counts_from_the_next_call_on(tmp_path: Path) -> None:
+    with_budget(tmp_path, "{day: {cost_usd: 100}}")
+    file = tmp_path / ".perdure" / "agents" / "default" / "agent.yaml"
+    agent = (
+        "apiVersion: perdure/v1\nkind: Agent\nmetadata: {name: default}\nspec:\n"
+        "  model: {provider: mistral, name: m, price: {input: %d, output: 0}}\n"
+    )
+
+    class Named(PlannedModel):
+        name = "mistral/m"
+
+    class Models(PlannedModels):
+        def open(self, spec: Any) -> Any:
+            return Named(self.plan, self.prompts)
+
+    file.write_text(agent % 100)
+    plan = [say("one", usage=Usage(input=1_000)), say("two", usage=Usage(input=1_000))]
+    async with house(tmp_path, source=Models(plan)) as runtime:
+        session = (await runtime.create_session()).id
+        await ask(runtime, session, "hi")
+        assert round(used(await runtime.spending()).cost_usd, 6) == 0.1
+        file.write_text(agent % 1_000_000)  # another size: no stamp can be the same
+        refused = await ask(runtime, session, "hi")
+        assert refused.reason == "budget" and "100 US dollars" in refused.error
+        file.write_text(agent % 3_000)
+        await ask(runtime, session, "hi")
+        assert round(used(await runtime.spending()).cost_usd, 6) == 3.1
 
 
 async def test_the_summary_and_then_the_refusal_are_shown_and_the_note_to_the_model_is_not(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perdure.kernel.events import Text, ToolFinished
+from perdure.kernel.prompt import Reply
 
 from .house import call, house, say, seen, workspace
 
@@ -45,3 +46,22 @@ async def test_where_nothing_contains_commands_none_run(tmp_path: Path) -> None:
     text = await result_of(tmp_path)
     assert "commands cannot run" in text
     assert "apt install bubblewrap" in text
+
+
+async def test_a_sandbox_that_is_tightened_counts_for_the_next_command(tmp_path: Path) -> None:
+    workspace(tmp_path)
+    file = tmp_path / "perdure.yaml"
+    before = file.read_text()
+    file.write_text(f"{before}\nsandbox: {{backend: none}}\n")
+
+    async def tighten() -> Reply:
+        file.write_text(f"{before}\nsandbox: {{backend: auto}}\n")
+        return say("", call("c2", "bash", command=LOOK))
+
+    plan = [say("", call("c1", "bash", command=LOOK)), tighten, say("ok")]
+    async with house(tmp_path, plan) as runtime:
+        session = (await runtime.create_session()).id
+        accepted = await runtime.submit(session, (Text(text="go"),))
+        await runtime.wait(session, accepted.message, 30)
+        ends = [r.event for r in await seen(runtime, session) if isinstance(r.event, ToolFinished)]
+        assert [e.result.text.split()[1] for e in ends] == ["0", "2"]

@@ -9,7 +9,9 @@ from typing import ClassVar
 import pytest
 
 from perdure.kernel.errors import Conflict, NotFound
-from perdure.kernel.events import MessageReceived, NoticeAdded, Text, ToolFinished
+from perdure.kernel.events import MessageReceived, NoticeAdded, SessionId, Text, ToolFinished
+from perdure.kernel.labels import Label, Trust
+from perdure.runtime.resuming import Resuming
 from perdure.tools import Tool, ToolContext, ok
 
 from .house import ask, call, house, say, seen, until
@@ -130,6 +132,45 @@ async def test_a_message_lets_a_held_session_go_on(tmp_path: Path) -> None:
     count.write_bytes(b"xx")
     async with house(tmp_path, [say("ok"), say("more")]) as runtime:
         assert (await ask(runtime, session, "please")).reason == "done"
+    assert not count.exists()
+
+
+@pytest.mark.parametrize("trust", ["third_party", "known", "self"])
+async def test_nobody_elses_message_lets_a_held_session_go_on(tmp_path: Path, trust: Trust) -> None:
+    async with house(tmp_path, [lambda: asyncio.Event().wait()]) as runtime:  # type: ignore[list-item]
+        session = (await runtime.create_session()).id
+        await runtime.submit(session, (Text(text="go"),))
+        await until(lambda: runtime._rooms.get(session).state.last_request)
+    Resuming(tmp_path / ".perdure" / "resuming").restored(session)
+    theirs = Label(trust=trust, origins=("token:guest",))
+    for _ in range(2):  # the second time after another start
+        async with house(tmp_path, [say("ok"), say("more")]) as runtime:
+            accepted = await runtime.submit(
+                session, (Text(text="hi"),), sender="guest", mode="interrupt", label=theirs
+            )
+            assert "waits for you" in accepted.held
+            await runtime.stop(session)
+            live = runtime._rooms.get(session)
+            assert not live.running and (await runtime.session(session)).status == "held"
+    async with house(tmp_path, [say("ok"), say("more")]) as runtime:
+        accepted = await runtime.submit(session, (Text(text="please"),), source="terminal")
+        assert not accepted.held
+        assert (await runtime.wait(session, accepted.message, 30)).reason == "done"  # type: ignore[union-attr]
+
+
+def test_what_is_counted_of_a_session_and_taken_back_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[str]] = []
+    monkeypatch.setattr(
+        "perdure.runtime.resuming.sync",
+        lambda folder: synced.append([file.name for file in folder.iterdir()]),
+    )
+    resuming = Resuming(tmp_path / "resuming")
+    resuming.begin(SessionId("s_1"))
+    resuming.over(SessionId("s_1"))
+    resuming.over(SessionId("s_1"))
+    assert synced == [["s_1"], []]
 
 
 async def test_progress_clears_a_suspicion(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from perdure.context import SessionContext
 from perdure.kernel.events import Image, Native, Part, SessionId, Text, ToolCall, Usage
 from perdure.kernel.prompt import AssistantItem, ImageSource, Item, Prompt, Reply
 from perdure.models import ModelSpec
@@ -310,6 +311,49 @@ async def test_what_was_encoded_before_is_not_encoded_again(
     before = len(made[-1].seen)
     await story.open(story.ask)
     assert before == 19 and len(made[-1].seen) == 2  # the last answer and the new question
+
+
+async def test_a_snapshot_written_before_the_first_turn_keeps_what_was_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Counting] = []
+
+    def counting(spec: ModelSpec, http: Any) -> Counting:
+        made.append(Counting(spec, http))
+        return made[-1]
+
+    monkeypatch.setitem(KINDS, "openai-chat", counting)
+    story = Story(tmp_path / "w")
+    await story.open(*[story.ask] * 10)
+    before = story.snapshot.read_bytes()
+
+    async def title(runtime: Runtime) -> None:
+        for n in range(8):  # so many records that it is written anew
+            await runtime.configure(story.session, title=f"{n}")
+
+    await story.open(title)
+    assert story.snapshot.read_bytes() != before
+    made.clear()
+    await story.open(story.ask)
+    assert len(made[-1].seen) == 2
+
+
+async def test_what_a_snapshot_said_is_not_in_memory_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+    load = SessionContext.load
+
+    def noted(self: Any, data: Any, items: Any) -> None:
+        found.append(items)
+        load(self, data, items)
+
+    monkeypatch.setattr(SessionContext, "load", noted)
+    story = Story(tmp_path / "w")
+    await story.open(story.ask, story.ask)
+    await story.open(story.ask)
+    (items,) = found
+    assert isinstance(items, bytes) and len(items) < story.snapshot.stat().st_size
 
 
 async def test_what_is_deleted_leaves_no_snapshot(tmp_path: Path) -> None:

@@ -478,3 +478,27 @@ def test_another_identity_lets_all_stores_be_read_again(
     identity.write_text(identity.read_text() + "\n")
     secrecy.clean("anything")
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    "slashes", ["/", "//", "///", "/./", "/../", "/usr/../", "/usr/bin/../../"]
+)
+def test_a_credential_that_begins_with_slashes_is_no_path(tmp_path: Path, slashes: str) -> None:
+    value = f"{slashes}Ab3dK9mX2pQ7rT4w"
+    env = {"HOME": str(tmp_path), "APP_TOKEN": value, "FILE_TOKEN": f"/{tmp_path}/./not-there-yet"}
+    own = Secrecy(tmp_path, env).leaks.scan(f"it is {value} and {tmp_path}", formats=False)
+    assert [leak.name for leak in own] == ["variable APP_TOKEN"]
+    assert not Secrecy(tmp_path, env).leaks.scan(f"/{tmp_path}/./not-there-yet", formats=False)
+
+
+async def test_secrets_that_cannot_be_opened_are_told_with_the_status(
+    tmp_path: Path, home: Path
+) -> None:
+    store(workspace(tmp_path), home)
+    identity = config_folder({"HOME": str(home)}) / "identity.txt"
+    identity.rename(home / "moved.txt")
+    async with house(tmp_path) as runtime:
+        [told] = runtime.status().unread
+        assert told.startswith("what secrets.age holds cannot be read")
+        (home / "moved.txt").rename(identity)
+        assert runtime.status().unread == ()

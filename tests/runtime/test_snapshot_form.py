@@ -13,7 +13,7 @@ from perdure.kernel.prompt import AssistantItem, ResultsItem, UserItem
 from perdure.kernel.state import State
 from perdure.runtime import saving
 
-KNOWN = {"1": "cc13f47b0ce2a6a3"}
+KNOWN = {"2": "b2df2caafab982ed"}
 ITEMS = {"1": "486f3b46222da81b"}
 """By number: a digest of the fields, their types and defaults."""
 

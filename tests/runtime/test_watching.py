@@ -53,6 +53,7 @@ async def test_what_the_server_read_when_it_began_is_said_to_need_a_restart(tmp_
         ("egress: [\n", "perdure.yaml"),
         (None, "perdure.yaml"),
         ("", "is empty"),
+        (" \n", "is empty"),
     ],
 )
 async def test_a_broken_edit_widens_nothing_and_is_said_everywhere(
@@ -64,8 +65,8 @@ async def test_a_broken_edit_widens_nothing_and_is_said_everywhere(
         session = (await runtime.create_session()).id
         if text is None:
             (tmp_path / "perdure.yaml").unlink()
-        elif text == "":
-            (tmp_path / "perdure.yaml").write_text("")
+        elif not text.strip():
+            (tmp_path / "perdure.yaml").write_text(text)
         else:
             settings(tmp_path, text)
         assert runtime._team.outside.rules().default == "deny"
@@ -91,6 +92,29 @@ async def test_a_broken_agent_file_is_told_in_the_chat(tmp_path: Path) -> None:
         await ask(runtime, session, "hi")
         told = [r.event for r in await seen(runtime, session) if isinstance(r.event, NoticeAdded)]
         assert "agent.yaml" in told[0].text and "did you mean `model`" in told[0].text
+
+
+async def test_the_same_trouble_is_told_once_however_often_the_session_is_opened(
+    tmp_path: Path,
+) -> None:
+    workspace(tmp_path)
+    file = tmp_path / ".perdure/agents/default/agent.yaml"
+    whole = file.read_text()
+    broken = whole.replace("spec:", "spec:\n  modle: x")
+    plan = [say(f"answer {number}") for number in range(6)]
+    told: list[str] = []
+    async with house(tmp_path, plan) as runtime:
+        session = (await runtime.create_session()).id
+    for text in (broken, broken, broken.replace("modle", "modl"), whole, broken):
+        async with house(tmp_path, plan) as runtime:
+            file.write_text(whole)
+            runtime._agents.get("default")
+            file.write_text(text)
+            await ask(runtime, session, "hi")
+            records = await seen(runtime, session)
+            told = [r.event.text for r in records if isinstance(r.event, NoticeAdded)]
+    assert len(told) == 3, told
+    assert ["modle" in text for text in told] == [True, False, True]
 
 
 @pytest.mark.skipif(not SUPPORTED, reason="no extended attributes here")

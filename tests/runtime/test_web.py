@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from perdure.agents import scaffold
 from perdure.cli.app import perdure
 from perdure.egress import EgressLog
-from perdure.kernel.errors import ConfigError
+from perdure.kernel.errors import ConfigError, NotFound
 from perdure.kernel.events import ApprovalRequested, Text, ToolFinished
 from perdure.runtime.outside import rules_of
 
@@ -180,6 +180,55 @@ def test_what_no_rule_lets_out_is_refused_without_a_look_up(tmp_path: Path) -> N
     assert check("10.0.0.2:81")[0] == 0
     assert check("1.1.1.1")[0] == 0
     assert check("example.org")[0] == 0
+
+
+def test_check_judges_as_what_really_sends(tmp_path: Path) -> None:
+    root = settings(
+        tmp_path,
+        "egress: {allow: [all.example, 'GET https://part.example/a*', 'ssh.example:22'],"
+        " intercept: [seen.example]}\n",
+    )
+
+    def check(*arguments: str) -> tuple[int, str]:
+        found = CliRunner().invoke(perdure, ["-w", str(root), "egress", "check", *arguments])
+        return found.return_value or found.exit_code, found.output
+
+    def code(*arguments: str) -> int:
+        found = CliRunner().invoke(
+            perdure, ["-w", str(root), "egress", "check", *arguments], standalone_mode=False
+        )
+        assert found.exception is None, found.exception
+        return found.return_value
+
+    command = ("--tool", "command")
+    assert code("-X", "CONNECT", "https://x.example/", *command) == 1
+    assert code("-X", "CONNECT", "https://x.example/") == 1
+    assert code("-X", "CONNECT", "https://all.example/", *command) == 0
+    assert code("https://part.example/a", *command) == 1  # a tunnel shows no path
+    assert code("https://part.example/a") == 0
+    assert code("http://x.example/", *command) == 1
+    assert code("https://x.example/", *command) == 1
+    assert code("https://x.example:22/") == 1
+    assert code("https://ssh.example:22/") == 0
+    assert code("https://x.example/") == 0
+    assert "port 22 is not one" in check("https://x.example:22/")[1]
+    for wrong, said in (
+        (("-X", "FOO"), "is no method"),
+        (("-X", "PSOT"), "Did you mean POST?"),
+        (("--tool", "web_fech"), "Did you mean web_fetch?"),
+        (("-X", "CONNECT", "--tool", "web_fetch"), "only command does"),
+        (("--agent", "defualt"), "Did you mean default?"),
+    ):
+        refused, text = check("https://x.example/", *wrong)
+        assert refused == 2 and said in text, text
+
+
+def test_the_record_of_a_session_that_there_is_not_is_said(tmp_path: Path) -> None:
+    root = settings(tmp_path, "")
+    asked = ["-w", str(root), "egress", "log", "--session", "nope"]
+    assert isinstance(CliRunner().invoke(perdure, asked).exception, NotFound)
+    (root / ".perdure/sessions/s_0nope").mkdir(parents=True)
+    assert CliRunner().invoke(perdure, asked).exception is None
 
 
 def test_rules_of_the_files_are_those_that_are_judged(tmp_path: Path) -> None:

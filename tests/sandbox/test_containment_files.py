@@ -174,6 +174,29 @@ async def test_credentials_in_a_folder_that_is_shown_are_hidden(tmp_path: Path) 
     await commands.close()
 
 
+async def test_credentials_beyond_a_folder_that_is_a_link_are_hidden_where_they_lie(
+    tmp_path: Path,
+) -> None:
+    needs("launcher")
+    home, dots = tmp_path / "home", tmp_path / "home/dotfiles"
+    for name in ("config/gh", "ssh"):
+        (dots / name).mkdir(parents=True)
+    (dots / "config/gh/hosts.yml").write_text("secret")
+    (dots / "ssh/id").write_text("secret")
+    (dots / "config/notes").write_text("notes")
+    (home / ".config").symlink_to("dotfiles/config")
+    (home / ".ssh").symlink_to("dotfiles/ssh")
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    commands = SupervisedCommands(tmp_path / "state/processes", environment=environment)
+    confines = Confines(backend="launcher")
+    session = commands.within(lambda: Containment(session="s", workdir=dots, confines=confines))
+    look = "cat config/notes; cat config/gh/hosts.yml ssh/id; mv config elsewhere || echo stays"
+    outcome = await session.run(look, key="k", cwd=dots, timeout=30)
+    said = outcome.output.read_text()
+    assert said.startswith("notes") and "stays" in said and "secret" not in said
+    await commands.close()
+
+
 @pytest.mark.parametrize("folder", ["/", "/etc", "/usr", "~", "~/.."])
 def test_a_folder_that_would_show_everything_is_refused(folder: str) -> None:
     home = Path("/home/somebody")

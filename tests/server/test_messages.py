@@ -51,7 +51,7 @@ async def test_a_message_is_accepted_with_its_place_in_the_log(world: World) -> 
     )
     assert got.status == 202
     message = received(world, id_)
-    assert got.json == {"message": message.message, "seq": 2, "duplicate": False}
+    assert got.json == {"message": message.message, "seq": 2, "duplicate": False, "held": ""}
     assert message.parts == (Text(text="Tidy this folder."),)
     assert (message.mode, message.sender, message.source) == ("queue", "me", "api")
 

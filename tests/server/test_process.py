@@ -13,6 +13,7 @@ import pytest
 
 from perdure.kernel.errors import ConfigError, Conflict, PerdureError
 from perdure.server import RuntimeApi, ServerSettings, run_server
+from perdure.server.process import listen
 
 from .fake_runtime import FakeRuntime
 from .world import running, serving
@@ -154,3 +155,11 @@ def test_importing_the_package_loads_no_web_framework() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_of_this_machine_is_said_with_what_to_do(host: str) -> None:
+    settings = ServerSettings(host=host, port=0, tokens=("t" * 40,))
+    with pytest.raises(ConfigError, match="cannot listen") as caught:
+        listen(settings)
+    assert "server.host" in caught.value.hint

@@ -13,7 +13,9 @@ import aiohttp
 import pytest
 
 from perdure.agents import scaffold
+from perdure.kernel.events import SessionId
 from perdure.runtime import open_runtime
+from perdure.runtime.resuming import Resuming
 
 from .world import World, serving
 
@@ -44,6 +46,44 @@ async def new_session(world: World) -> str:
     made = await world.ask("POST", f"{API}/sessions", body={})
     assert made.status == 201, made.raw
     return str(made.json["id"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sender", "goes_on"),
+    [
+        ({"scopes": ["chat"], "trust": "third_party"}, "", False),
+        ({"scopes": ["chat"], "trust": "known"}, "owner", False),
+        ({"scopes": ["chat", "approve"], "trust": "known"}, "eve", False),
+        ({"scopes": ["chat", "approve"], "trust": "known"}, "", True),
+        ({"scopes": ["chat"], "trust": "owner"}, "", True),
+        ({"scopes": ["chat"], "trust": "owner"}, "eve", False),
+    ],
+)
+async def test_whose_message_lets_a_held_session_go_on(
+    tmp_path: Path, wanted: dict[str, Any], sender: str, goes_on: bool
+) -> None:
+    """Who may not call `resume` for it must not get the same by saying something."""
+    async with real(tmp_path) as world:
+        (tmp_path / "script.yaml").write_text("replies: [{text: slow, wait: 60}]\n")
+        id_ = await new_session(world)
+        await world.ask("POST", f"{API}/sessions/{id_}/messages", body={"text": "pay the rent"})
+    Resuming(tmp_path / ".perdure" / "resuming").restored(SessionId(id_))
+    (tmp_path / "script.yaml").write_text("replies: [{text: paid}, {text: hello}]\n")
+    async with real(tmp_path) as world:
+        body = {"name": "guest", **wanted}
+        token = (await world.ask("POST", f"{API}/tokens", body=body)).json["token"]
+        got = await world.ask(
+            "POST",
+            f"{API}/sessions/{id_}/messages?wait=30",
+            body={"text": "hi", "sender": sender},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        status = (await world.ask("GET", f"{API}/sessions/{id_}")).json["status"]
+        if goes_on:
+            assert (got.status, got.json["reason"], status) == (200, "done", "idle"), got.raw
+        else:
+            assert (got.status, status) == (202, "held"), got.raw
+            assert "comes from a backup" in got.json["held"]
 
 
 async def test_a_message_is_answered_and_its_whole_history_streamed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from perdure.kernel.errors import Conflict, Damaged, InvalidInput, Locked, NotFound, StorageError
 from perdure.kernel.events import SessionForked, SessionId
 from perdure.storage import OpenedSession, SessionStore
+from perdure.storage.reader import Allowance
 
 from .help import S1, record, run, store_in
 
@@ -426,3 +427,33 @@ async def test_an_unknown_format_is_refused(store: SessionStore) -> None:
     with pytest.raises(InvalidInput):
         store.export(S1, "pdf", io.BytesIO())  # type: ignore[arg-type]
     await opened.log.close()
+
+
+async def test_logs_that_are_opened_together_share_what_may_be_held(store: SessionStore) -> None:
+    for session in (S1, S2):
+        await (await made(store, session, 50)).log.close()
+    size = store.files(S1).log.stat().st_size
+    store.allowance = Allowance(size + size // 2)
+    first, second = await store.open(S1), await store.open(S2)
+    assert first.log._held and not second.log._held
+    assert store.allowance.left == size // 2
+    assert list(second.log.replay()) == list(first.log.replay()) == run(1, 50)
+    assert store.allowance.left == size + size // 2
+    for opened in (first, second):
+        await opened.log.close()
+    whole = store.allowance.left
+    unread = await store.open(S1)
+    assert store.allowance.left < whole
+    unread.log.append(run(51, 51))
+    assert store.allowance.left == whole and not unread.log._held
+    await unread.log.close()
+    unread = await store.open(S2)
+    await unread.log.close()
+    assert store.allowance.left == whole
+    with pytest.raises(Locked):
+        kept = await store.open(S1)
+        try:
+            await store.open(S1)
+        finally:
+            await kept.log.close()
+    assert store.allowance.left == whole

@@ -32,6 +32,8 @@ class Document(msgspec.Struct, frozen=True):
     value: dict[str, Json]
     lines: dict[Where, int]
     """First line of each value, counted from 1."""
+    blank: bool = False
+    """There is nothing in it, not even a comment."""
 
     def line(self, where: Where) -> int:
         """Of a value, or of the nearest thing around it that is there."""
@@ -82,7 +84,7 @@ def read_document(file: Path, env: Mapping[str, str]) -> Document:
     value = builder.build(root, ()) if root is not None else {}
     if not isinstance(value, dict):
         raise ConfigError("must hold `key: value` lines", file=str(file), line=1)
-    return Document(file, value, builder.lines)
+    return Document(file, value, builder.lines, blank=not text.strip())
 
 
 def _syntax_error(file: Path, error: yaml.YAMLError) -> ConfigError:

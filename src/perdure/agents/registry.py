@@ -107,7 +107,8 @@ class Agents:
 
     def _look(self, name: str) -> _Known:
         known, workspace = self._known.get(name), self.workspace
-        if known is not None and known.workspace is workspace:
+        # Files that are broken are read each time: what was missing is in no stamp.
+        if known is not None and known.error is None and known.workspace is workspace:
             # The same as before, if it has an agent.yaml at all?
             there = known.stamp and known.stamp[0][0] == known.places[0]
             if there and known.stamp == stamp_at(known.places):

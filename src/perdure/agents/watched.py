@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 
-from perdure.kernel.errors import ConfigError, PerdureError
+from perdure.kernel.errors import ConfigError, PerdureError, StorageError
 
-from .workspace import Workspace, open_workspace
-
-_Stamp = tuple[int, int, int, int] | None
+from .workspace import Workspace, open_workspace, stamp_of_file
 
 
 def _vet(workspace: Workspace) -> None:
@@ -30,16 +27,17 @@ class Watched:
         vet: Callable[[Workspace], None] = _vet,
         tell: Callable[[ConfigError | None], None] = _tell,
     ) -> None:
-        """`vet` raises PerdureError for a file that must not be used. `tell` hears once of each change
-        that was read: None when it counts now, else why it does not."""
+        """`vet` raises PerdureError for a file that must not be used. `tell` hears of each change that was
+        read: None when it counts now, else why it does not. Not twice in a row the same."""
         self._workspace, self._vet, self._tell = workspace, vet, tell
         self._lock = threading.Lock()
         self._path = str(workspace.file)
-        self._seen = self._stamp()
+        self._seen = workspace.seen
         self._error: ConfigError | None = None
 
     def look(self) -> Workspace:
-        if self._stamp() != self._seen:
+        seen = self._seen
+        if seen is None or stamp_of_file(self._path) != seen:
             self.read()
         return self._workspace
 
@@ -52,31 +50,36 @@ class Watched:
     def read(self) -> None:
         """Whatever its stamp says. What is wrong with it is in `error`; the last good one stays."""
         with self._lock:
-            stamp = self._stamp()
+            before = self._workspace, str(self._error or "")
+            stamp = stamp_of_file(self._path)
             try:
-                if stamp is not None and stamp[3] == 0:
-                    # An editor that is about to write it: with no rules in it everything would be as
-                    # by default.
+                found = open_workspace(self._workspace.root, self._workspace.env)
+                if found.blank:
+                    # An editor that is about to write it, or a disk that was full: with nothing in it
+                    # everything would be as by default.
                     raise ConfigError(
                         "is empty", file=self._path, hint="Put back what it held, or write: {}"
                     )
-                found = open_workspace(self._workspace.root, self._workspace.env)
                 self._vet(found)
-            except ConfigError as error:
-                wrong: ConfigError | None = error
             except (PerdureError, OSError) as error:
-                wrong = ConfigError(str(error).split("\n")[0], hint=getattr(error, "hint", ""))
+                # What is not its content's fault may be over at the next look.
+                passing = isinstance(error, OSError | StorageError) or isinstance(
+                    error.__cause__, OSError
+                )
+                self._error = _as_config(error)
+                self._seen = None if passing else stamp
             else:
-                wrong = None
-                if stamp != self._stamp():
+                if stamp != stamp_of_file(self._path):
                     return  # changed while it was read: the next look reads it whole
-                self._workspace = found
-            self._seen, self._error = stamp, wrong
-        self._tell(wrong)
+                same = found.config == self._workspace.config
+                self._workspace = self._workspace if same else found
+                self._seen, self._error = stamp, None
+            after, told = (self._workspace, str(self._error or "")), self._error
+        if before[0] is not after[0] or before[1] != after[1]:
+            self._tell(told)
 
-    def _stamp(self) -> _Stamp:
-        try:
-            found = os.stat(self._path)  # noqa: PTH116  # before each step of every session
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+def _as_config(error: Exception) -> ConfigError:
+    if isinstance(error, ConfigError):
+        return error
+    return ConfigError(str(error).split("\n")[0], hint=getattr(error, "hint", ""))

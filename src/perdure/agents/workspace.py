@@ -17,6 +17,10 @@ FILE = "perdure.yaml"
 PRIVATE = ".perdure"
 
 
+Stamp = tuple[int, int, int, int]
+"""Inode, times of change of content and of anything, size."""
+
+
 class Refused(ConfigError):
     """A workspace that may be of somebody else's making: opening it runs the hooks and tools in it."""
 
@@ -28,6 +32,10 @@ class Workspace:
     config: WorkspaceFile
     env: Mapping[str, str] = field(repr=False)
     """What `${NAME}` in its files is read from."""
+    seen: Stamp | None = field(default=None, repr=False, compare=False)
+    """Of its file, before it was read."""
+    blank: bool = False
+    """There is nothing in its file, not even a comment."""
 
     @property
     def private(self) -> Path:
@@ -90,6 +98,21 @@ def open_workspace(root: Path, env: Mapping[str, str] | None = None) -> Workspac
     root = root.absolute()
     file = root / FILE
     if not file.is_file():
-        raise NotFound(f"{root} is no workspace: it has no {FILE}", hint="Make one: perdure init")
-    config = check(read_document(file, env), WorkspaceFile)
-    return Workspace(root=root, config=config, env=env)
+        was = (root / PRIVATE).is_dir()
+        raise NotFound(
+            f"{file} is gone" if was else f"{root} is no workspace: it has no {FILE}",
+            hint="Put it back." if was else "Make one: perdure init",
+        )
+    seen = stamp_of_file(os.fspath(file))
+    document = read_document(file, env)
+    config = check(document, WorkspaceFile)
+    return Workspace(root=root, config=config, env=env, seen=seen, blank=document.blank)
+
+
+def stamp_of_file(path: str) -> Stamp | None:
+    """None: there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # before each step of every session
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from perdure.kernel.errors import ConfigError, InvalidInput, StorageError
+from perdure.kernel.errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -79,7 +79,7 @@ def _connect(bucket: str) -> S3Store:
     try:
         from obstore.store import S3Store
     except ImportError:
-        raise ConfigError(
+        raise StorageError(
             "backups in a bucket need obstore, which is not installed",
             hint="Install it: pip install 'perdure[s3]'",
         ) from None

@@ -71,6 +71,8 @@ class Ledger:
         ("/turn", day or month)."""
         self._torn = False
         """The file does not end with a whole line."""
+        self._late: dict[str, Entry] = {}
+        """What could not be written, by request."""
 
     def total(self, agent: str, period: str) -> Spent:
         """`agent` empty: all. `period`: `2026-11-21` or `2026-11`. Raises StorageError."""
@@ -86,10 +88,31 @@ class Ledger:
         return self._totals.get((f"/{turn}", period)) or Spent()
 
     def entry(self, request: str) -> Entry | None:
+        if request not in self._entries:
+            with contextlib.suppress(StorageError):
+                self._catch_up()
         return self._entries.get(request)
+
+    def book(self, entry: Entry) -> None:
+        """For what is spent already. Never raises: what the disk refuses comes before all that is
+        written later."""
+        try:
+            self.write(entry)
+        except StorageError:
+            self._late[entry.request] = entry
 
     def write(self, entry: Entry) -> None:
         """Raises StorageError."""
+        self.flush()
+        self._write(entry)
+
+    def flush(self) -> None:
+        """Write what the disk refused before. Raises StorageError."""
+        for entry in list(self._late.values()):
+            self._write(entry)
+            del self._late[entry.request]
+
+    def _write(self, entry: Entry) -> None:
         if self._append(entry):
             return
         self._catch_up()

@@ -102,6 +102,8 @@ class SessionBudgets:
         self._held: dict[RequestId, Spent] = {}
         """What is reserved and not settled yet, which the session does not know of: of several tools at
         once none may take what another holds."""
+        self._settled: Entry | None = None
+        """The last reply that brought tool calls: all that may run are booked until they are closed."""
 
     async def reserve(
         self,
@@ -125,6 +127,7 @@ class SessionBudgets:
         # Invariant: no await from here to the ledger's line, so that sessions cannot both take what
         # is left.
         now = self._clock.now()
+        self._ledger.flush()
         found = list(self._found(caps, state, now, aside=aside))
         if aside:
             found = [cap for cap in found if cap.kind not in ("calls", "turns")]
@@ -167,8 +170,7 @@ class SessionBudgets:
             unattended=state.turn is not None and state.turn.unattended,
             unpriced=cost_usd is None,
         )
-        with contextlib.suppress(StorageError):  # what cannot be booked lets nothing more be asked
-            self._ledger.write(entry)
+        self._ledger.book(entry)
 
     async def settle(
         self, request: RequestId, usage: Usage, cost_usd: float | None, *, calls: int
@@ -176,7 +178,8 @@ class SessionBudgets:
         quote, _ = self._rates.pop(request, None), self._held.pop(request, None)
         if (most := self._calls.pop(request, None)) is not None:
             calls = min(calls, most)
-        model, known = self._later.pop(request, ("", self._ledger.entry(request)))
+        later = self._later
+        model, known = later.pop(request) if request in later else ("", self._ledger.entry(request))
         if cost_usd is None and model and (usage.input or usage.output):
             with contextlib.suppress(PerdureError):
                 quote = await self._quote(model, usage.input)
@@ -198,10 +201,24 @@ class SessionBudgets:
             unattended=known.unattended if known else False,
             unpriced=cost_usd is None and bool(spent.tokens),
         )
-        try:
-            self._ledger.write(entry)
-        except StorageError:
-            return  # the reservation stands, in full
+        self._ledger.book(entry)
+        if calls:
+            self._settled = entry
+
+    def closed(self, request: RequestId, *, calls: int) -> None:
+        # After a kill the books say; they say nothing of a reply that was not settled before it.
+        known, self._settled = self._settled, None
+        if known is None or known.request != request:
+            known = self._ledger.entry(request) or Entry(
+                at=self._clock.now(),
+                request=request,
+                agent=self._agent,
+                session=self._session,
+                spent=Spent(),
+            )
+        if known.spent.calls != calls:
+            spent = msgspec.structs.replace(known.spent, calls=calls)
+            self._ledger.book(msgspec.structs.replace(known, spent=spent))
 
     def _entry(self, state: State, request: RequestId, now: datetime) -> Entry:
         """Of a call for which nothing is reserved."""

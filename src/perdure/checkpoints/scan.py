@@ -33,6 +33,13 @@ NOTED = 50
 TRIES = 2
 UNSETTLED: Seen = (0, 0, 0, 0)
 """Of a file that was being written while it was read."""
+Own = Callable[[int], Label | None]
+"""What an open file says of its label."""
+
+
+def unlabelled(handle: int) -> Label | None:
+    """Where nobody cares."""
+    return None
 
 
 class Sink(Protocol):
@@ -76,7 +83,7 @@ class Scan:
         late: Callable[[], bool],
         stop: Callable[[], None],
         wanted: tuple[str, Load] | None = None,
-        own: Callable[[int], Label | None] = lambda handle: None,
+        own: Own = unlabelled,
     ) -> None:
         """`room`: bytes that may be added to the store. `late`: whether the time is up. `stop` is called
         often, and may raise. `wanted`: the tree of an earlier checkpoint; what it has is taken even
@@ -256,9 +263,8 @@ class Scan:
                     return None
                 os.lseek(handle, 0, os.SEEK_SET)
                 content, size = self._sink.put_file(handle, before.st_size, self._stop)
-                own = self._own(
-                    handle
-                )  # after the content: a label is written before what it is for
+                # After the content: a label is written before what it is for.
+                own = self._own(handle)
                 now = seen(before)
                 if seen(os.fstat(handle)) == now:
                     return content, size, now, own

@@ -31,7 +31,7 @@ from .keeping import Coming, Labels, kept, read, write
 from .manifests import Manifests
 from .objects import Batch, Measure, Objects, damaged
 from .records import Changes, Checkpoint, Limits, Restored
-from .scan import Found, Scan
+from .scan import Found, Scan, unlabelled
 from .tree import Entry, decode, shown, to_name, to_text
 from .unneeded import Collected, collect
 
@@ -172,7 +172,7 @@ class Checkpoints:
             late=lambda: clock.monotonic() - began > limits.seconds,
             stop=stop,
             wanted=(wanted, self._load) if wanted else None,
-            **({"own": self._labels.own} if self._labels is not None else {}),
+            own=self._labels.own if self._labels is not None else unlabelled,
         ).run()
 
     # Looking --------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, "-V", "--version", message="perdure %(version)s")
 @click.pass_context
-def perdure(ctx: click.Context, workspace: str | None) -> None:
+def perdure(ctx: click.Context, workspace: str | None) -> int | None:
     """A personal agent on your machine that loses nothing.
 
     Without a command: talk to the workspace's default agent.
@@ -93,7 +93,9 @@ def perdure(ctx: click.Context, workspace: str | None) -> None:
     if ctx.invoked_subcommand is None:
         from perdure.cli.commands.chat import chat
 
-        ctx.invoke(chat)
+        code: int = ctx.invoke(chat)
+        return code
+    return None
 
 
 def run(args: list[str] | None = None) -> None:

@@ -81,6 +81,22 @@ def trust(place: Place) -> Iterator[Finding]:
         yield Finding("bad", f"{path} can be changed by other users", f"chmod go-w {path}")
 
 
+def secrets(place: Place) -> Iterator[Finding]:
+    """Whether leaks of everything kept here would be found."""
+    from perdure.runtime.secrecy import Secrecy
+
+    for told in Secrecy(place.state, os.environ).unread():
+        yield Finding("bad", told, "Put back what opens it: perdure secrets --help")
+
+
+def tokens(place: Place) -> Iterator[Finding]:
+    """Those handed out: of a file that cannot be read, none opens anything."""
+    from perdure.server.tokens import FILE, TokenStore
+
+    TokenStore(place.state / FILE).list()
+    yield from ()
+
+
 def ways_out(place: Place) -> Iterator[Finding]:
     """Rules of the egress, and the secrets that perdure.yaml names."""
     from perdure.agents import open_workspace
@@ -132,8 +148,8 @@ def _search_key(place: Place, config: WorkspaceFile) -> Iterator[Finding]:
                 )
 
 
-def port(place: Place) -> Iterator[Finding]:
-    """Of a server that does not run: whether it could listen."""
+def port(place: Place) -> None:
+    """Of a server that does not run: raises what it would, if it could not listen."""
     from perdure.agents import open_workspace
     from perdure.server.process import listen
     from perdure.server.settings import ServerSettings
@@ -143,4 +159,3 @@ def port(place: Place) -> Iterator[Finding]:
     settings = ServerSettings(host=wanted.host, port=wanted.port, tokens=(token,) if token else ())
     settings.check()
     listen(settings).close()
-    yield from ()

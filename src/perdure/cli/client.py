@@ -4,6 +4,7 @@ Problem that a person can act on."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -388,12 +389,17 @@ def _list(data: bytes, key: str, kind: type[T]) -> list[T]:
     return _one(bytes(envelope.get(key, b"[]")), list[kind])  # type: ignore[valid-type]
 
 
+_PART = re.compile(r"(?:^|(?<=; ))(?:body|query|path)\.(?=[\w.\[\]]+: )")
+"""Where in a request something is wrong: what a person typed has no such parts."""
+
+
 def _error(status: int, body: bytes) -> Exception:
     try:
         problem = msgspec.json.decode(body, type=_ProblemBody)
     except msgspec.DecodeError:
         problem = _ProblemBody()
     text = problem.detail or problem.title or f"the server answered HTTP {status}"
+    text = _PART.sub("", text)
     if problem.code == ConfigError.code:
         return ConfigError(text, hint=problem.hint)
     if status in (401, 403):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from perdure.cli.client import Client
-from perdure.cli.place import Place, locate
+from perdure.cli.place import Place, locate, locate_server
 from perdure.kernel.errors import NotFound
 from perdure.runtime.views import SessionView
 
@@ -27,6 +27,26 @@ def place_of(ctx: click.Context) -> Place:
     """The workspace named by `--workspace`, or found."""
     option = ctx.find_root().obj
     return locate(option if isinstance(option, str) else None)
+
+
+def kept_place_of(ctx: click.Context, *, files: bool = False, say: bool = True) -> Place:
+    """As `place_of`, for what goes on while perdure.yaml is wrong or gone, which is told on stderr: through
+    the server that runs, or, with `files`, by what is kept on the disk. Raises what is wrong where neither
+    is so. `say`: it has not been told yet."""
+    from perdure.cli.problems import problem_of
+    from perdure.cli.server_process import held
+
+    option = ctx.find_root().obj
+    place = locate_server(option if isinstance(option, str) else None)
+    if place.wrong is not None:
+        if not files and not held(place):
+            raise place.wrong
+        if not say:
+            return place
+        problem = problem_of(place.wrong)
+        told = problem.message if problem is not None else str(place.wrong)
+        click.echo(click.style("✗ ", fg="red") + told.replace("\n", "\n  "), err=True)
+    return place
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,12 +90,17 @@ def holder(place: Place) -> int | None:
 
 
 def suspended(pid: int | None) -> bool:
-    """Whether the process was stopped by a signal, where the system tells (Linux: proc_pid_stat(5))."""
+    """Whether the process was stopped by a signal, where the system tells."""
+    return _state(pid) in ("T", "t")
+
+
+def _state(pid: int | None) -> str:
+    """One letter (Linux: proc_pid_stat(5)); empty where the system does not tell."""
     try:
         with Path(f"/proc/{pid}/stat").open() as stat:
-            return stat.read().rpartition(")")[2].split()[0] in ("T", "t")
+            return stat.read().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return False
+        return ""
 
 
 def unreachable(place: Place, found: Found) -> Problem:
@@ -179,6 +185,8 @@ async def start(place: Place) -> ServerFile:
         if server is not None:
             if server.pid != child.pid and child.poll() is None:
                 child.terminate()  # another terminal's was first
+            # Asked for when it ends, however long this terminal lives: else it would stay listed as a zombie.
+            threading.Thread(target=child.wait, daemon=True, name="server-ended").start()
             return server
         code = child.poll()
         if code == SERVER:
@@ -231,7 +239,8 @@ def log_end(place: Place, begins: int = 0) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this id runs."""
+    """Whether a process of this id runs. One that has ended, and that its parent has not asked for, does
+    not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -242,5 +251,11 @@ def alive(pid: int) -> bool:
     try:
         reaped, _ = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return True
+        return _state(pid) not in ("Z", "X")
     return reaped == 0
+
+
+def gone(place: Place, pid: int) -> bool:
+    """Whether a server that was told to stop has. The lock says so too, for its process may stay listed
+    while whoever started it does not ask for it."""
+    return not alive(pid) or (_state(pid) == "" and not held(place))

@@ -8,7 +8,8 @@ at all (guard). Requests to model providers do not come here: their destination 
 configuration and nothing else (models).
 """
 
-from .egress import Door, Egress
+from .door import Door
+from .egress import Egress
 from .errors import Refused, Unreachable
 from .injecting import SecretSource
 from .message import Caller, Incoming, Outgoing, Request

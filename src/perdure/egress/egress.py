@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from perdure.methods import METHODS
-
-from .address import Address, join, parse, web_port
+from .address import Address, join, parse
+from .door import Door
 from .errors import Refused, Unreachable
 from .headers import check_query, checked
 from .injecting import SecretSource, fill
+from .judging import not_forbidden, permitted, sendable
 from .message import REDIRECTS, Caller, Incoming, Request
 from .networks import IP
 from .record import OPENED, EgressLog, Entry, new_request, query_names
-from .redirects import HARMLESS, REDIRECTED, carried
+from .redirects import REDIRECTED, carried
 from .resolve import Resolver, SystemResolver, addresses, never
 from .rules import Rules, Ruling
 from .scanning import LeakScanner, check_outgoing, clean_answer
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
     import ssl
 
     from .wire import Answer, Wire
-
-MAX_BODY = 32 << 20
-"""Bytes that may leave in one request."""
 
 
 @dataclass(slots=True)
@@ -101,7 +96,7 @@ class Egress:
         try:
             address, rules = parse(url), self._rules()
             ruling = rules.judge(method, address, tool=caller.tool, agent=caller.agent)
-            self._not_forbidden(rules, ruling, method, address)
+            not_forbidden(rules, ruling, method, address)
             never(address, rules.is_private(address))
         except Refused as error:
             raise self._cleaned(error) from None
@@ -126,6 +121,8 @@ class Egress:
     def _cleaned(self, error: Refused | Unreachable) -> Refused | Unreachable:
         """Some quote the answer, and an answer may quote what it was sent."""
         error.message, error.hint = self._safe(error.message), self._safe(error.hint)
+        if isinstance(error, Refused):
+            error.brief = self._safe(error.brief)
         error.args = (error.message,)
         return error
 
@@ -202,16 +199,9 @@ class Egress:
         caller: Caller,
         redirected: bool,
     ) -> Answer:
-        if hop.method not in METHODS:
-            raise Refused(
-                f"{hop.method[:20]!r} is no method that may be sent.",
-                stage="policy",
-                hint=f"Known: {', '.join(METHODS)}",
-            )
-        if len(body) > MAX_BODY:
-            raise Refused(f"Not sent: more than {MAX_BODY:,} bytes.", stage="policy")
+        sendable(hop.method, body)
         rules = self._rules()
-        hop.ruling = self._permitted(rules, hop, address, body, caller, redirected)
+        hop.ruling = permitted(rules, hop.method, address, body, caller, redirected)
         headers = checked(headers)
         if not redirected:  # a redirect's query is the server's own
             check_query(address)
@@ -250,50 +240,6 @@ class Egress:
         )
         hop.status, hop.peer, hop.received = answer.status, answer.peer, answer.received
         return answer
-
-    def _permitted(
-        self,
-        rules: Rules,
-        hop: _Hop,
-        address: Address,
-        body: bytes,
-        caller: Caller,
-        redirected: bool,
-    ) -> Ruling:
-        ruling = rules.judge(hop.method, address, tool=caller.tool, agent=caller.agent)
-        hint = self._not_forbidden(rules, ruling, hop.method, address)
-        if ruling.effect == "ask":
-            # Where a harmless request is sent on to, its first receiver has chosen: nobody learns
-            # anything there that the first one did not know.
-            onward = redirected and hop.method in HARMLESS and not body
-            passed = onward or (not redirected and _judged(address, caller.judged))
-            if not passed:
-                where = f"{hop.method} {address.without_query}"
-                raise Refused(f"Not sent: nobody has allowed {where}.", stage="policy", hint=hint)
-        return ruling
-
-    def _not_forbidden(self, rules: Rules, ruling: Ruling, method: str, address: Address) -> str:
-        """How the owner can allow what is not allowed yet. Raises Refused for what no approval lets out."""
-        where = f"{method} {address.without_query}"
-        hint = f'To allow it, in perdure.yaml: egress: {{allow: ["{method} {address.authority}"]}}'
-        if ruling.effect == "deny":
-            by = "by default" if ruling.rule == "default" else f"by the rule {ruling.rule!r}"
-            raise Refused(
-                f"Not sent: {where} is denied {by}.",
-                stage="policy",
-                hint=hint if ruling.rule == "default" else "",
-            )
-        if (
-            ruling.rule == "default"
-            and not rules.is_private(address)
-            and not web_port(address.port)
-        ):
-            raise Refused(
-                f"Not sent: port {address.port} is not one that the web is served on.",
-                stage="policy",
-                hint=hint,
-            )
-        return hint
 
     async def _answered(
         self, hop: _Hop, answer: Answer, chain: list[str], caller: Caller
@@ -389,40 +335,9 @@ class Egress:
         return self._connections[1]
 
 
-class Door(msgspec.Struct, frozen=True):
-    """Egress for one session, and for one call of it: who asks is not for the asking to say."""
-
-    egress: Egress
-    caller: Caller
-
-    def by(self, tool: str, judged: Sequence[str] = ()) -> Door:
-        """For one call. `judged`: addresses and hosts among its arguments, which the gate has seen."""
-        return Door(self.egress, replace(self.caller, tool=tool, judged=tuple(judged)))
-
-    def foresee(self, method: str, url: str) -> None:
-        """See `Egress.foresee`."""
-        self.egress.foresee(method, url, self.caller)
-
-    async def request(self, outgoing: Request) -> Incoming:
-        return await self.egress.request(outgoing, self.caller)
-
-
 def _same(text: str) -> str:
     return text
 
 
 def _nothing(text: str) -> str:
     return ""
-
-
-def _judged(address: Address, judged: Sequence[str]) -> bool:
-    for text in judged:
-        try:
-            if "://" in text:
-                if parse(text) == address:
-                    return True
-            elif parse(f"https://{text}/").host == address.host:
-                return True
-        except Refused:
-            continue
-    return False

@@ -22,9 +22,14 @@ class Refused(PerdureError):
 
     code = "egress_refused"
 
-    def __init__(self, message: str, *, stage: Stage, hint: str = "") -> None:
+    def __init__(self, message: str, *, stage: Stage, hint: str = "", brief: str = "") -> None:
+        """`brief`: the same for whoever did not make the request, and must not hear its words: of those,
+        `brief` and then `hint` too hold method and host alone. Empty: it cannot be said so."""
         super().__init__(message, hint=hint)
         self.stage: Stage = stage
+        self.brief = brief
+        self.about = ""
+        """Method and host of the request, as far as it got."""
 
 
 class Unreachable(PerdureError):

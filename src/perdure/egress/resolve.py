@@ -105,4 +105,5 @@ def _refused(address: Address, what: str) -> Refused:
         stage="resolve",
         hint="If you mean it, the owner can allow it in perdure.yaml: "
         f'egress: {{private: ["{address.shown_host}:{address.port}"]}}',
+        brief=f"Not sent: {what}.",
     )

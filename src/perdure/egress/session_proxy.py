@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from perdure.kernel.errors import PerdureError
 from perdure.kernel.labels import Label
+from perdure.methods import METHODS
 
 from .address import Address, parse
 from .address import authority as split_authority
 from .authority import Authority
-from .egress import MAX_BODY, Egress
+from .egress import Egress
 from .errors import Refused, Unreachable
 from .hello import NotTls, read_hello
+from .judging import MAX_BODY
 from .message import Caller, Outgoing
 from .proxy_http import (
     MAX_HEAD,
@@ -135,8 +137,9 @@ class SessionProxy:
             raise BadRequest("the Host header names another host than the address")
         if head.expects:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        async with self._slots:
-            await self._answer(address, url, head, reader, writer)
+        with _about(head.method, address):
+            async with self._slots:
+                await self._answer(address, url, head, reader, writer)
 
     async def _answer(
         self,
@@ -172,18 +175,16 @@ class SessionProxy:
         caller = self._caller
         label = self._label(caller.session)
         if label.secrecy == "secret":
-            raise Refused(
+            raise _refused(
                 "The session holds secret data, and its commands reach nothing any more.",
-                stage="policy",
-                hint="What needs no secret can be done in a new session.",
+                "What needs no secret can be done in a new session.",
             )
         ruling = self._egress.rules.judge(method, address, tool=caller.tool, agent=caller.agent)
         if label.tainted and ruling.effect == "allow" and ruling.rule == "default":
-            raise Refused(
+            raise _refused(
                 f"Others wrote into this session, and no rule names {address.authority}: its commands "
                 "reach only what one does.",
-                stage="policy",
-                hint=f'In perdure.yaml: egress: {{allow: ["{address.authority}"]}}',
+                f'In perdure.yaml: egress: {{allow: ["{address.authority}"]}}',
             )
         return ruling
 
@@ -200,10 +201,11 @@ class SessionProxy:
         if not port:
             raise BadRequest("CONNECT names host and port")
         address = Address(scheme="https", host=host, port=port, path="/")
-        if self._egress.rules.intercepts(address):
-            await self._intercept(address, reader, writer)
-        else:
-            await self._tunnel(address, reader, writer)
+        with _about(TUNNEL, address):
+            if self._egress.rules.intercepts(address):
+                await self._intercept(address, reader, writer)
+            else:
+                await self._tunnel(address, reader, writer)
 
     async def _intercept(
         self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -233,11 +235,10 @@ class SessionProxy:
             ruling = self._permit(TUNNEL, address)
             entry.rule = ruling.rule
             if ruling.effect != "allow" or ruling.rule == "default":
-                raise Refused(
+                raise _refused(
                     f"Not connected: no rule allows all of {address.authority}, and what goes there "
                     "encrypted cannot be judged.",
-                    stage="policy",
-                    hint=f'In perdure.yaml: egress: {{allow: ["{address.authority}"]}}, or '
+                    f'In perdure.yaml: egress: {{allow: ["{address.authority}"]}}, or '
                     f'egress: {{intercept: ["{address.authority}"]}} to have it judged.',
                 )
             ips = await self._egress.look_up(address)
@@ -269,8 +270,30 @@ class SessionProxy:
             far_writer.close()
             self._egress.note(entry.made(self._caller))
         if entry.error is not None:
+            _name(entry.error, TUNNEL, address)
             self._note(entry.error)
             writer.transport.abort()  # whoever speaks TLS would not understand a word
+
+
+def _refused(brief: str, hint: str) -> Refused:
+    """By rules, and in words that hold method and host of the request at most."""
+    return Refused(brief, stage="policy", hint=hint, brief=brief)
+
+
+@contextlib.contextmanager
+def _about(method: str, address: Address) -> Iterator[None]:
+    """Whatever is refused in it was this request."""
+    try:
+        yield
+    except Refused as error:
+        _name(error, method, address)
+        raise
+
+
+def _name(error: PerdureError, method: str, address: Address) -> None:
+    if isinstance(error, Refused) and not error.about:
+        known = method if method in METHODS or method == TUNNEL else "A request to"
+        error.about = f"{known} {address.authority}"
 
 
 def _said(error: PerdureError) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.kernel.errors import ConfigError
@@ -24,7 +23,7 @@ from .rules import Bound, Rule, covering
 from .seams import Prepared
 
 if TYPE_CHECKING:
-    from .shell import Parsed
+    from .scripts import Scripts
 
 PREVIEW_CHARS = 20_000
 NOTE_FIRST = 2_000
@@ -40,18 +39,17 @@ def question(
     finding: Finding,
     binding: Binding,
     *,
-    parsed: Parsed | None,
-    workdir: Path,
+    scripts: Scripts | None,
     reason: str,
     rule: str,
     label: Label,
     expires: datetime,
     ids: Ids,
 ) -> ApprovalRequested:
-    """`parsed`: its shell command, run in `workdir`. `rule`: what `session` and `always` would allow; empty
+    """`scripts`: of its shell command. `rule`: what `session` and `always` would allow; empty
     where no rule could say it. `label`: of the context the call was thought up in. Blocking."""
     call = prepared.call
-    preview = storable(_preview(prepared, parsed, workdir))
+    preview = storable(_preview(prepared, scripts))
     cut = len(preview) > PREVIEW_CHARS
     if cut:
         left = len(preview) - PREVIEW_CHARS
@@ -77,24 +75,21 @@ def question(
     )
 
 
-def _preview(prepared: Prepared, parsed: Parsed | None, workdir: Path) -> str:
+def _preview(prepared: Prepared, scripts: Scripts | None) -> str:
     """With what the approval does not cover, before it where it is long, so that nobody misses it."""
     text = prepared.preview()
-    if parsed is None:
-        return text
-    from .scripts import scripts_of
-
-    note = scripts_of(parsed, workdir).note()
+    note = scripts.note() if scripts is not None else ""
     if not note:
         return text
     return f"{note}\n{text}" if len(text) > NOTE_FIRST else f"{text}\n{note}"
 
 
-def lasting(prepared: Prepared, query: Query) -> str:
+def lasting(prepared: Prepared, query: Query, scripts: Scripts | None) -> str:
     """The rule that would allow calls like this one from now on; empty where none says no more than that.
     What acts outside must be bounded by whom it reaches, and by all else that decides what comes of it; what
     changes something there is asked about each time, as is what is typed into a running program: a rule would
-    not say into which. Whatever it is, the rule holds for the action that was asked about. Blocking."""
+    not say into which. Whatever it is, the rule holds for the action that was asked about. `scripts`: of its
+    shell command. Blocking."""
     if prepared.speaks_to:
         return ""
     chosen = _bounds(query.arguments, prepared.selects)
@@ -106,7 +101,7 @@ def lasting(prepared: Prepared, query: Query) -> str:
         [touch.path for touch in query.touches],
         query.workdir,
         narrow=any(touch.write and in_git(touch.path) for touch in query.touches),
-        content=content_of(query.parsed, query.workdir),
+        content=content_of(query.parsed, query.workdir, scripts),
     )
     if query.command is not None or OUTSIDE.isdisjoint(query.effects):
         return _checked(replace(rule, arguments=chosen), query)
@@ -130,9 +125,12 @@ def lasting(prepared: Prepared, query: Query) -> str:
 def _checked(rule: Rule, query: Query) -> str:
     """As it will be read from the file; empty where that would not allow this very call."""
     try:
-        return str(rule) if covers(parse_rule(str(rule)), query) else ""
+        read = parse_rule(str(rule))
     except ConfigError:
         return ""
+    # What runs was looked at once for the whole question.
+    same = read.content == rule.content and covers(replace(read, content=""), query)
+    return str(rule) if same else ""
 
 
 def _deciding(prepared: Prepared, arguments: Mapping[str, Json]) -> list[str]:

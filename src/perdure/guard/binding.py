@@ -20,6 +20,7 @@ from perdure.kernel.events import SessionId
 from .seams import Prepared
 
 if TYPE_CHECKING:
+    from .scripts import Scripts
     from .shell import Command, Parsed
 
 DIGEST_CHARS = 32
@@ -61,10 +62,12 @@ def bind(
     session: SessionId,
     prepared: Prepared,
     parsed: Parsed | None,
+    scripts: Scripts | None,
     home: Path,
     environment: Mapping[str, str],
 ) -> Binding:
-    """`parsed`: its shell command. `environment`: what that will see. Reads files; blocking."""
+    """`parsed`: its shell command. `scripts`: what that runs, as it is now. `environment`: what it will see.
+    Reads files; blocking."""
     call = prepared.call
     parts = {
         "the call": digest_of(
@@ -77,11 +80,8 @@ def bind(
         content = content_at(touch.path) if touch.write else b""
         parts[_named(touch.path)] = digest_of([how.encode(), os.fsencode(touch.path), content])
     files = [prepared.binding()]
-    if parsed is not None:
-        from .scripts import scripts_of
-
-        found = scripts_of(parsed, home, search=environment.get("PATH", os.defpath))
-        files.append(found.digest())
+    if scripts is not None:
+        files.append(scripts.digest(named=True))
     parts[FILES] = digest_of(files)
     if parsed is not None:
         programs: dict[str, list[bytes]] = {}
@@ -93,14 +93,26 @@ def bind(
     return Binding(parts)
 
 
-def content_of(parsed: Parsed | None, home: Path) -> str:
-    """What a command runs, for rules that are to hold for this only: where its programs were found, what
-    those hold that are not the system's own, which an update may change, and the scripts. Blocking."""
+def look(parsed: Parsed | None, home: Path, environment: Mapping[str, str]) -> Scripts | None:
+    """The scripts of a command as they are now. None: there is no command. Reads files; blocking."""
     if parsed is None:
-        return ""
+        return None
     from .scripts import scripts_of
 
-    whole = hashlib.blake2b(scripts_of(parsed, home).digest(), digest_size=DIGEST_CHARS // 2)
+    return scripts_of(parsed, home, search=environment.get("PATH", os.defpath))
+
+
+def content_of(parsed: Parsed | None, home: Path, scripts: Scripts | None = None) -> str:
+    """What a command runs, for rules that are to hold for this only: where its programs were found, what
+    those hold that are not the system's own, which an update may change, and the scripts. Blocking.
+    `scripts`: of this command, where they were looked at already."""
+    if parsed is None:
+        return ""
+    if scripts is None:
+        from .scripts import scripts_of
+
+        scripts = scripts_of(parsed, home)
+    whole = hashlib.blake2b(scripts.digest(named=False), digest_size=DIGEST_CHARS // 2)
     for command in parsed.commands:
         real = os.path.realpath(command.program) if command.program else ""
         held = content_at(Path(real)) if real and command.foreign else b""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -31,7 +31,7 @@ from perdure.kernel.labels import UNKNOWN, Label
 from perdure.kernel.ports import Allow, Ask, Clock, Emit, Ids, Refuse, Verdict
 
 from .asking import lasting, question
-from .binding import Binding, bind, content_of
+from .binding import Binding, bind, content_of, look
 from .flow import Finding, Flow
 from .origins import Origins
 from .permits import Case, Permit, permit
@@ -43,6 +43,9 @@ from .refusing import broken, denied, refuse
 from .rules import Rule
 from .seams import Bench, Loops, Prepared
 from .targets import files_of, reached_by
+
+if TYPE_CHECKING:
+    from .scripts import Scripts
 
 AT_HOME = frozenset(("write", "execute"))
 """Kinds of sinks whose arguments the preview shows, and that lead nowhere outside by themselves."""
@@ -331,15 +334,16 @@ class PolicyGate:
         self, case: Case, finding: Finding, policy: Policy, reason: str
     ) -> ApprovalRequested:
         """Blocking: it reads what the call works on."""
-        prepared, binding = case.prepared, self._bind(case)
+        prepared, scripts = case.prepared, self._scripts(case)
+        # Shown, approved and allowed for good is what one look has seen.
+        binding = self._bind(case, scripts)
         request = question(
             prepared,
             finding,
             binding,
-            parsed=case.query.parsed,
-            workdir=self._places.home,
+            scripts=scripts,
             reason=reason,
-            rule=lasting(prepared, case.query),
+            rule=lasting(prepared, case.query, scripts),
             label=case.label,
             expires=self._clock.now() + policy.expire,
             ids=self._ids,
@@ -349,9 +353,18 @@ class PolicyGate:
         self._asked[request.approval] = binding
         return request
 
-    def _bind(self, case: Case) -> Binding:
+    def _scripts(self, case: Case) -> Scripts | None:
+        return look(case.query.parsed, self._places.home, self._environment)
+
+    def _bind(self, case: Case, scripts: Scripts | None = None) -> Binding:
+        """`scripts`: None where they are to be looked at now. Blocking."""
         return bind(
-            self._session, case.prepared, case.query.parsed, self._places.home, self._environment
+            self._session,
+            case.prepared,
+            case.query.parsed,
+            scripts or self._scripts(case),
+            self._places.home,
+            self._environment,
         )
 
 

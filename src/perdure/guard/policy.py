@@ -28,6 +28,7 @@ from .query import MODES, Decision, Mode, Query
 from .reading import Part, Warning, parse, parse_rule
 from .rules import Rule
 from .sieve import Sieve
+from .stamps import Stamp, stamp_of
 from .storing import text_of
 from .weighing import weigh
 
@@ -68,7 +69,7 @@ class Policy:
 
 @dataclass(kw_only=True, slots=True)
 class _Read:
-    stamp: tuple[int, ...]
+    stamp: Stamp
     part: Part | None
     error: ConfigError | None
 
@@ -97,7 +98,7 @@ class PolicyFiles:
     def current(self) -> Policy:
         """Raises ConfigError when a file cannot be read or does not fit."""
         for name, path in self._names:
-            stamp = _stamp(name)
+            stamp = stamp_of(name)
             known = self._read.get(name)
             if known is None or known.stamp != stamp:
                 self._read[name] = _load(path, stamp)
@@ -164,21 +165,18 @@ class PolicyFiles:
         storing.remember(self.local, rule)
 
 
-def _stamp(path: str) -> tuple[int, ...]:
-    try:
-        seen = os.stat(path)  # noqa: PTH116  # three of these stand before every call
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        return (error.errno or -1,)
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
-
-
-def _load(path: Path, stamp: tuple[int, ...]) -> _Read:
+def _load(path: Path, stamp: Stamp) -> _Read:
     if not stamp:
         return _Read(stamp=stamp, part=None, error=None)
     try:
-        return _Read(stamp=stamp, part=parse(text_of(path), path), error=None)
+        text = text_of(path)
+        if not text.strip():
+            # An editor that is about to write it, or a disk that was full: with no rules in it
+            # everything would be as by default.
+            raise ConfigError(
+                "is empty", file=str(path), hint="Put back what it held, or write: {}"
+            )
+        return _Read(stamp=stamp, part=parse(text, path), error=None)
     except ConfigError as error:
         return _Read(stamp=stamp, part=None, error=error)
     except OSError as error:

@@ -159,6 +159,10 @@ def _rules(node: yaml.Node, key: str, path: Path, warnings: list[Warning]) -> tu
     import yaml
 
     if isinstance(node, yaml.ScalarNode) and node.value == "":
+        if key == "deny":
+            raise ConfigError(
+                "deny has no rules", file=str(path), line=line_of(node), hint="Write: deny: []"
+            )
         return ()
     if not isinstance(node, yaml.SequenceNode):
         raise ConfigError(f"{key} must be a list of rules", file=str(path), line=line_of(node))

@@ -55,10 +55,16 @@ _CODE = {
     "lua": "e",
     "python": "c",
 }
-_VAGUE = re.compile(r"[$`*?\[{]")
+_VAGUE = re.compile(r"[$`*?\[{~]")
 _LOOSE_WORDS = re.compile(r"[\s;&|()<>'\"`=]+")
 _VALUES = re.compile(r"(?:^|(?<=[\s;&|(]))([A-Za-z_]\w*)\+?=([^\s;&|()<>'\"`]*)")
 _STEERS = re.compile(r"(\w+) is set, which decides what programs run\Z")
+_QUIET = re.compile(r"-[abBiInlpqsSuvwO]+")
+"""Options of interpreters that name no code: before code that the line shows they change nothing."""
+_OTHERWISE = frozenset(
+    ("su", "ssh", "make", "gmake", "just", "ninja", "sqlite3", "gdb", "ed", "ex", "expect")
+)
+"""They also run what other words than their first one say, or what runs elsewhere."""
 _TOLD_HERE = re.compile(r"it goes on with the commands of |what is piped into ")
 """Of a line that is not understood: of this it is said here whether it is covered."""
 
@@ -69,11 +75,17 @@ class Scripts:
 
     bound: dict[str, bytes] = field(default_factory=dict)
     """By path: a digest of the content, or that there is nothing."""
+    programs: dict[str, bytes] = field(default_factory=dict)
+    """The same of those that words name by PATH."""
     uncovered: dict[str, None] = field(default_factory=dict)
     """Why some of what it runs is not covered."""
 
-    def digest(self) -> bytes:
-        return b"".join(os.fsencode(path) + b"\0" + said for path, said in self.bound.items())
+    def digest(self, *, named: bool) -> bytes:
+        """`named`: with the programs that words name."""
+        said = {**self.bound, **self.programs} if named else self.bound
+        return digest_of(
+            itertools.chain.from_iterable((os.fsencode(path), one) for path, one in said.items())
+        )
 
     def note(self) -> str:
         """For the owner; empty when there is nothing to say."""
@@ -94,36 +106,45 @@ def scripts_of(parsed: Parsed, workdir: Path, *, search: str | None = None) -> S
     for word in dict.fromkeys(words[:MAX_WORDS]):
         _bind(word, [os.path.realpath(workdir)], found, wanted=False)
         if search is not None and "/" not in word and (program := shutil.which(word, path=search)):
-            found.bound[program] = identity_of(Path(program))
+            found.programs[program] = identity_of(Path(program))
     return found
 
 
 def _line(parsed: Parsed, bases: list[str], found: Scripts, depth: int) -> None:
     for folder in parsed.folders:
         _enter(folder, bases, found)
-    values = dict(_VALUES.findall(parsed.text))
+    # A variable is set as often as the line likes, each time for another command.
+    steered = {name: True for name, _ in parsed.steers}
+    for name, path in parsed.steers:
+        steered[name] &= path is not None and "/" in path and not _VAGUE.search(path)
     for reason in parsed.unknown:
         steers = _STEERS.match(reason)
-        value = values.get(steers[1], "") if steers else ""
-        if not _TOLD_HERE.match(reason) and ("/" not in value or _VAGUE.search(value)):
+        bindable = steers is not None and steered.get(steers[1], False)
+        if not bindable and not _TOLD_HERE.match(reason):
             found.uncovered[reason] = None
-    for value in values.values():  # BASH_ENV=./x and its like
-        _bind(value, bases, found, wanted="/" in value)
+    written = (value for _, value in _VALUES.findall(parsed.text))
+    for value in dict.fromkeys((*(path or "" for _, path in parsed.steers), *written)):
+        _bind(value, bases, found, wanted="/" in value)  # BASH_ENV=./x and its like
+    if len(parsed.commands) > MAX_WORDS:
+        found.uncovered[f"what runs after {MAX_WORDS} commands"] = None
     before: Command | None = None
     for command in parsed.commands[:MAX_WORDS]:
         if command.how == "substitution":
             found.uncovered["the shell puts some of its words together"] = None
-        _command(command, before, bases, found, depth)
+        told = _command(command, before, bases, found, depth)
+        if command.executes and not told:
+            found.uncovered[command.executes] = None
         if not command.transparent:
             before = command
 
 
 def _command(
     command: Command, before: Command | None, bases: list[str], found: Scripts, depth: int
-) -> None:
+) -> bool:
+    """Is the code that it runs bound, shown by the line, or said to be neither?"""
     words = command.words[:MAX_WORDS]
     if not words:
-        return
+        return False
     first = _text(words[0])
     if not first:
         found.uncovered[f"what {_shown(words[0])} becomes"] = None
@@ -134,15 +155,20 @@ def _command(
             _enter(word.split("=", 1)[-1], bases, found)
         if one in ("-f", "--file") and first in _BY_OPTION:
             _bind(word, bases, found, wanted=True)
+    dashed = {word for word in map(_text, words[1:]) if word[:1] in ("-", "")}
+    told = first in _BY_OPTION and bool(dashed) and dashed <= {"-f", "--file"}
     for at, word in enumerate(map(_text, words)):
         name = PurePosixPath(word).name
         if name in _BY_FILE or (name in _HIDING and at == 0):
             found.uncovered[f"what {name} runs"] = None
+            told = told or at == 0
         _bind(word, bases, found, wanted=False)
     for at, word in enumerate(map(_text, words)):
         # `.` is an interpreter only where it is the command.
         if (name := _interpreter(word)) and (at == 0 or word != "."):
-            _interpreted(name, words[at + 1 :], command, before, bases, found, depth)
+            known = _interpreted(name, words[at + 1 :], command, before, bases, found, depth)
+            told = told or (at == 0 and known and name not in _OTHERWISE)
+    return told
 
 
 def _interpreted(
@@ -153,14 +179,15 @@ def _interpreted(
     bases: list[str],
     found: Scripts,
     depth: int,
-) -> None:
+) -> bool:
     """Which of an interpreter's arguments is its script: the first that is no option, and since it is not
-    known which options take a value, what follows an option may be it or not."""
+    known which options take a value, what follows an option may be it or not. Is it bound, shown by the
+    line, or noted?"""
     if name == "su":  # its first argument is somebody's name
         for one, given in itertools.pairwise(arguments):
             if _text(one) in ("-c", "--command"):
                 _inner(given, command, bases, found, depth)
-        return
+        return False
     code = "c" if name in _SHELLS else _CODE.get(name, "")
     after_option = candidate = False
     for at, given in enumerate(arguments):
@@ -175,31 +202,44 @@ def _interpreted(
             ):
                 if name in _SHELLS and at + 1 < len(arguments):
                     _inner(arguments[at + 1], command, bases, found, depth)
-                return
+                return _shows(name, arguments, at, attached=short[-1] not in code)
             if name == "python" and (short.startswith("m") or short.endswith("m")):
                 module = short[1:] or " ".join(_shown(w) for w in arguments[at + 1 : at + 2])
                 found.uncovered[f"module {module[:60]}"] = None
-                return
+                return True
             if "=" in word:
-                _bind(word.split("=", 1)[1], bases, found, wanted=False, anything=True)
+                _bind(word.split("=", 1)[1], bases, found, wanted=True, told=True)
             continue
         if not word:
             found.uncovered[f"what {_shown(given)} becomes"] = None
-        there = _bind(word, bases, found, wanted=not after_option, anything=True, told=candidate)
+        there = _bind(word, bases, found, wanted=True, told=after_option or candidate)
         if not after_option:
-            return
+            return True
         candidate = candidate or there
         after_option = False
     if command.reads:
         for path in command.reads:
             _bind(path, bases, found, wanted=True)
-    elif before is not None:
+        return True
+    if before is not None:
         fed = [_text(w) for w in before.words]
         if fed[0] == "cat" and all(fed):
             for word in fed[1:]:
                 _bind(word, bases, found, wanted=True)
         else:
             found.uncovered[f"what is piped into {name}"] = None
+        return True
+    return candidate
+
+
+def _shows(name: str, arguments: Sequence[Word], at: int, *, attached: bool) -> bool:
+    """Does the line show all code that an interpreter runs by its option `at`?"""
+    if not attached and (at + 1 >= len(arguments) or arguments[at + 1].text is None):
+        return False
+    # For Python and shells the rest are arguments of that code.
+    rest = () if name == "python" or name in _SHELLS else arguments[at + 1 + (not attached) :]
+    options = (*arguments[:at], *(w for w in rest if _text(w)[:1] in ("-", "")))
+    return all(_QUIET.fullmatch(_text(w)) for w in options)
 
 
 def _inner(given: Word, command: Command, bases: list[str], found: Scripts, depth: int) -> None:
@@ -250,11 +290,10 @@ def _bind(
     found: Scripts,
     *,
     wanted: bool,
-    anything: bool = False,
     told: bool = False,
 ) -> bool:
-    """Is it a file? `wanted`: it runs, whatever it looks like, now or once it is there. `anything`: bound
-    if it is a file. `told`: not worth a note if it is none."""
+    """Is it a file? `wanted`: it runs, whatever it looks like, now or once it is there. `told`: not
+    worth a note if it is none."""
     if not word or "\0" in word or len(word) > 4_096:
         return False
     there = False
@@ -266,14 +305,15 @@ def _bind(
             there = True
             if path in found.bound:
                 continue
-            if wanted or anything or _looks_like_script(path):
+            if wanted or _looks_like_script(path):
                 real = os.path.realpath(path)
                 found.bound[path] = digest_of([os.fsencode(real), content_at(Path(real))])
         except (OSError, ValueError):
             continue
-    if wanted and not there:
-        found.bound.setdefault(paths[0], b"absent")
-        if not told:
+    if wanted:
+        for path in paths:  # whichever of them it will be
+            found.bound.setdefault(path, b"absent")
+        if not there and not told:
             found.uncovered[f"{word[:60]}, which is not there"] = None
     return there
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from perdure.kernel.errors import ConfigError, InvalidInput, NotFound, StorageEr
 from .flow import EMPTY, Directory
 from .flow.directory import KEYS, NAMED, canonical
 from .flow.fold import fold
+from .stamps import Stamp, stamp_of
 
 if TYPE_CHECKING:
     import yaml
@@ -67,13 +67,13 @@ class TrustFile:
 
     path: Path
     """`P/trust.yaml`."""
-    _stamp: tuple[int, ...] | None = None
+    _stamp: Stamp | None = None
     _directory: Directory = EMPTY
     _error: ConfigError | None = field(default=None)
 
     def current(self) -> Directory:
         """Raises ConfigError when the file cannot be read or does not fit: then nothing is approved."""
-        stamp = _stamp(self.path)
+        stamp = stamp_of(self.path)
         if stamp != self._stamp:
             self._stamp, self._error, self._directory = stamp, None, EMPTY
             if stamp:
@@ -276,13 +276,3 @@ def _quoted(text: str) -> str:
     if _PLAIN.match(text) and text == text.strip() and text.lower() not in _WORDS:
         return text
     return "'" + text.replace("'", "''") + "'"
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        seen = os.stat(path)  # noqa: PTH116  # stands before every call in a tainted session
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        return (error.errno or -1,)
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino

@@ -88,12 +88,7 @@ class Acting:
             if outcome.block:
                 self._finish(wanted, told("denied", f"Blocked by a hook: {outcome.block}"))
                 return None
-            wanted = ToolCall(
-                id=id_,
-                name=wanted.name,
-                arguments=outcome.value.arguments,
-                unparsed=wanted.unparsed,
-            )
+            wanted = msgspec.structs.replace(wanted, arguments=outcome.value.arguments)
         self._calls[id_] = wanted
         state = desk.journal.state
         verdict = await desk.gate.judge(
@@ -128,23 +123,27 @@ class Acting:
             desk.journal.append(*events)
         if lasting:
             await desk.journal.commit()  # D2: intent before effect
-        if len(batch) == 1:
-            await desk.interruptible(self._run_one(*batch[0]))
-            return
-        with desk.interruption.allowed():
-            tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
-            try:
-                await asyncio.wait(tasks)
-            except asyncio.CancelledError:
-                # Each task records its own interruption; a result that was already there stays.
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                if not desk.interruption.happened():
-                    raise
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
-        if errors:
-            raise errors[0]
+        # Most replies make one call: it needs no task of its own. Invariant: both ways end alike, with
+        # what ran on record, and Interrupted where they were broken off.
+        single = len(batch) == 1
+        await desk.interruptible(self._run_one(*batch[0]) if single else self._together(batch))
+
+    async def _together(self, batch: Sequence[tuple[Allow, bool]]) -> None:
+        tasks = [asyncio.ensure_future(self._run_one(p, resumed)) for p, resumed in batch]
+        cut: asyncio.CancelledError | None = None
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError as error:
+            # Each task records its own interruption; a result that was already there stays.
+            cut = error
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+        if cut is not None:
+            raise cut
 
     async def _checkpoint(self) -> None:
         """Before the turn's first change to anything."""
@@ -160,15 +159,8 @@ class Acting:
     def _intent(self, permit: Allow) -> ToolStarted:
         intent, asked = permit.started, self._desk.journal.state.calls[permit.call.id].call
         changed = permit.call.arguments != asked.arguments
-        return ToolStarted(
-            call=intent.call,
-            tool=intent.tool,
-            arguments=permit.call.arguments if changed else None,
-            effects=intent.effects,
-            key=intent.key,
-            permit=intent.permit,
-            boot=self._desk.boot,
-        )
+        arguments = permit.call.arguments if changed else None
+        return msgspec.structs.replace(intent, arguments=arguments, boot=self._desk.boot)
 
     async def _run_one(self, permit: Allow, resumed: bool) -> None:
         desk, call, began = self._desk, permit.call, self._desk.clock.monotonic()
@@ -210,6 +202,10 @@ class Acting:
         ms = 0 if began is None else round((desk.clock.monotonic() - began) * 1000)
         self._permits.pop(call.id, None)
         desk.journal.append(ToolFinished(call=call.id, tool=call.name, result=result, ms=ms))
+        calls, asked = desk.journal.state.calls.values(), desk.journal.state.last_request
+        if desk.budgets is not None and asked is not None and all(c.finished for c in calls):
+            started = sum(c.started is not None for c in calls)
+            desk.budgets.closed(asked.request, calls=started)
 
     def _doubtful(self, started: ToolStarted) -> bool:
         return self._desk.gate.recovery(started) == "doubt"

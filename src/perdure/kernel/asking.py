@@ -72,8 +72,7 @@ class Asking:
         if room is None:
             return
         try:
-            if room.max_output is not None:
-                prompt = replace(prompt, max_output=room.max_output, most_calls=room.calls)
+            prompt = replace(prompt, max_output=room.max_output, most_calls=room.calls)
             await self._ask(model, prompt, request)
         finally:  # also when a stop or the disk ends it: what was reserved is free again
             await self._settle(request)
@@ -163,8 +162,7 @@ class Asking:
                 self._cut(request, prompt, error.partial or heard.text)
             await self._failed(error, model.name, request, heard.text)
             return
-        calls = sum(isinstance(p, ToolCall) for p in reply.parts)
-        self._spent[request] = reply.usage, reply.cost_usd, calls
+        self._spent[request] = paid = reply.usage, reply.cost_usd, 0
         again = ""
         if desk.hooks.wants("on_model_response"):
             try:
@@ -197,7 +195,9 @@ class Asking:
                 ms=round((desk.clock.monotonic() - began) * 1000),
             )
         )
-        if not desk.journal.state.calls:
+        calls = desk.journal.state.calls
+        self._spent[request] = *paid[:2], len(calls)
+        if not calls:
             desk.goes_on(again)
 
     async def _failed(self, error: ModelError, model: str, request: RequestId, text: str) -> None:

@@ -123,7 +123,8 @@ def decide(state: State, now: datetime) -> Step:
     if turn.failed:
         return EndTurn("failed", turn.failed)
     if turn.spent is not None:
-        return EndTurn("budget", f"{told(turn.spent)} Nothing was asked.")
+        more = "more " if turn.rounds or turn.attempts else ""
+        return EndTurn("budget", f"{told(turn.spent)} Nothing {more}was asked.")
     if not turn.limit and (steering := _steering(state.inbox)):
         return TakeMessages(steering)
     if not turn.answer_due:

@@ -108,12 +108,18 @@ class Desk:
             if not self.interruption.happened():
                 raise
             raise Interrupted from None
-        if self.interruption.requested:
+        except Exception:
             await self._too_late()
+            raise
+        await self._too_late()
         return done
 
     async def _too_late(self) -> None:
-        """The work was done when it was broken off, or went on in spite of it."""
+        """The work was done when it was broken off, went on in spite of it, or ended in an error of its
+        own: that it was asked for must be settled all the same, or the next time counts as a shutdown.
+        A shutdown is never taken for done."""
+        if self.interruption.task is None or not self.interruption.task.cancelling():
+            return
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)  # where it is still to arrive, it arrives here
         if not self.interruption.happened():

@@ -234,8 +234,12 @@ class Budgets(Protocol):
     async def settle(
         self, request: RequestId, usage: Usage, cost_usd: float | None, *, calls: int
     ) -> None:
-        """What it came to; the rest of its reservation is free again. Never raises: what cannot be
-        settled counts as reserved."""
+        """What it came to; the rest of its reservation is free again. `calls`: those of the reply, all
+        of which may yet run. Never raises: what cannot be settled counts as reserved."""
+
+    def closed(self, request: RequestId, *, calls: int) -> None:
+        """All calls of the reply have their results; `calls` of them were started, and only these
+        count. Never raises."""
 
 
 class Checkpointer(Protocol):

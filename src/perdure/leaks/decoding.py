@@ -30,6 +30,9 @@ ESCAPE = (
 _LETTER = rb"[^\s\"'<>%\\]"
 RUN = rb"[A-Za-z0-9+/_-]{28,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,})*"
 """Base64 or hex; 28 characters of base64 are a credential of 20."""
+BETWEEN = b" \n"
+"""Between texts that are searched together: no escape, word or run begins, ends or goes on with it. (`=` and
+a line's end would be an escape.)"""
 _NAMED = {b"&amp;": b"&", b"&lt;": b"<", b"&gt;": b">", b"&quot;": b'"', b"&apos;": b"'"}
 _PRINTABLE = bytes(range(32, 127)) + b"\t\n\r"
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -84,8 +87,8 @@ def _view(
             starts.append(size)
             spans.append(match.span())
             out.append(text)
-            size += len(text) + 1
-    return View(b"\n".join(out), form, starts, spans) if out else None
+            size += len(text) + len(BETWEEN)
+    return View(BETWEEN.join(out), form, starts, spans) if out else None
 
 
 def _undone(match: re.Match[bytes]) -> bytes:

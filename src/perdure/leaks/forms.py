@@ -32,9 +32,12 @@ def forms(value: str) -> dict[bytes, str]:
     """Pattern → name of the form. Empty for a value too short to be told from ordinary text."""
     found: dict[bytes, str] = {}
     for piece in pieces(value):
-        for form, pattern in _encoded(piece):
-            if len(pattern) >= SHORTEST:
-                found.setdefault(pattern, form)
+        # Where a line ends after it, the last `=` counts as an escape and is gone when that is undone; and
+        # what is left of a value without its padding is as good as the value.
+        for text in dict.fromkeys((piece, piece.rstrip("="))):
+            for form, pattern in _encoded(text) if len(text) >= SHORTEST else ():
+                if len(pattern) >= SHORTEST:
+                    found.setdefault(pattern, form)
     return found
 
 

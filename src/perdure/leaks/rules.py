@@ -20,6 +20,9 @@ LEAST_BITS = 2.8
 
 B62, B64U, HEX = "[A-Za-z0-9]", "[A-Za-z0-9_-]", "[0-9a-f]"
 
+_PEM_HEADER = r"[A-Z][A-Za-z]+(?:-[A-Za-z]+)?: ?[^\r\n\\\"]+"
+"""As in `Proc-Type: 4,ENCRYPTED`, above the key itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -161,7 +164,8 @@ RULES = (
     Rule(
         "private-key",
         "a private key",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\\rn\"]*[A-Za-z0-9+/:][^-]{40}[^-]*",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\\rn\"]*"
+        rf"(?:{_PEM_HEADER}[\s\\rn\",]+){{0,8}}[A-Za-z0-9+/:][^-]{{40}}[^-]*",
     ),
     Rule(
         "age-identity",
@@ -188,6 +192,7 @@ _PLACEHOLDERS = (
 )  # fmt: skip
 """In small letters. In a short credential none of them comes up by chance more than once in ten thousand."""
 _MADE_UP = re.compile("|".join(f"(?:{re.escape(word)})+" for word in _PLACEHOLDERS))
+_PEM_HEADERS = re.compile(rf"{_PEM_HEADER}(?:\s|\\[rn]|[\",])+")
 _LEFT_OUT = ("....", "****")
 _BREAKS = re.compile(r"\\[rn]|[\s\"',]+")
 LONG = 100
@@ -240,7 +245,7 @@ def plausible(rule: Rule, found: bytes) -> bool:
             return False
     long = LONG
     if rule.id == "private-key":
-        lines = _BREAKS.split(text.split("-----", 2)[2])
+        lines = _BREAKS.split(_PEM_HEADERS.sub("", text.split("-----", 2)[2]))
         text = "".join(lines)
         # Prose in the place of a key has no such lines.
         long = LONG_KEY if max(map(len, lines)) >= LONG_KEY else len(text) + 1

@@ -24,9 +24,6 @@ MOST_DECODED = 4
 """Times the size of the data: more than that is not decoded of it."""
 
 
-_BETWEEN = b"\n\n"
-
-
 class Unavailable(PerdureError):
     """The libraries that scan for leaked secrets are missing, so nothing may pass."""
 
@@ -87,7 +84,7 @@ class Leaks:
         """Whether it is certain that none of them holds one of the installation's own secrets: all are
         searched at once. Where one does, or that would take more, False. Raises as `scan`."""
         long = [_bytes(text) for text in texts if len(text) >= SHORTEST]
-        return not long or self._current().clear(_BETWEEN.join(long))
+        return not long or self._current().clear(decoding.BETWEEN.join(long))
 
     def redact(self, text: str, *, formats: bool = True) -> tuple[str, int]:
         """The text with a mark in place of each secret, and how many there were. Raises as `scan`."""
@@ -147,7 +144,7 @@ class _Engine:
         return tuple(_joined(found))
 
     def clear(self, data: bytes) -> bool:
-        """Of own secrets. Texts that stand in it with `_BETWEEN` between them are read as each alone would
+        """Of own secrets. Texts that stand in it with `BETWEEN` between them are read as each alone would
         be: nothing that is decoded goes on over it. What came of several may run together, so that an
         encoding within an encoding is not for here."""
         for view in (None, *self._views(data)):

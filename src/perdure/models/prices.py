@@ -87,11 +87,11 @@ class Price:
 
     def of(self, usage: Usage) -> float | None:
         """US dollars; None where no price is known."""
-        if self._free:
-            return 0.0
         if self.spec.price is not None:
             per_input, per_output = self.spec.price
             return (usage.input * per_input + usage.output * per_output) / 1e6
+        if self._free:
+            return 0.0
         if self._info is None:
             return None
         # Some prices change with the date or the hour: genai-prices says which holds now.

@@ -86,6 +86,8 @@ class Transcript:
         if items is not self._of or revision != self._revision or self._holes:
             return None
         self._cut()
+        # Only a provider's raw JSON brings a newline; the log, whose records are lines, keeps it as a space.
+        # After a restart such an item is encoded as the log gives it, with a snapshot as without.
         kept = [None if type(p) is Passing or b"\n" in p else p for p in self._pieces]
         return Kept(
             key=self._key,

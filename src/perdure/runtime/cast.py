@@ -73,6 +73,9 @@ class Cast:
             for _, model in self._open
             if isinstance(model, Keeping) and (kept := model.keep(context.items, context.revision))
         ]
+        if not found and self._kept is not None:  # no turn since the last opening
+            kept, items = self._kept
+            return kept if items is context.items and kept.revision == context.revision else None
         return max(found, key=lambda kept: len(kept.sizes), default=None)
 
     def take_up(self, kept: Kept, context: SessionContext) -> None:

@@ -78,6 +78,7 @@ async def foretell(
             commands=commands.within(walls.containment, walls.confines),
             scratch=private / "processes",
             context=lambda: OWNER,
+            doors=outside.egress.door(SESSION, agent),
         )
         places = Places(
             workspace=workspace.root,

@@ -43,6 +43,7 @@ from .saving import pack
 from .services import Services
 from .views import OpenApproval, OpenDoubt, SessionStatus, SessionView, TurnOutcome
 from .vouching import with_vouched
+from .warned import RECENT, Warned
 
 SNAPSHOT_EVERY, SNAPSHOT_SHARE = 256, 4
 """While a session is in use: records since the last snapshot, at least, and a fourth of the log, so that
@@ -80,7 +81,7 @@ class Live:
         """Why the session cannot go on now."""
         self.held = ""
         """Why it does not go on by itself."""
-        self._warned = ""
+        self._warned = Warned(lambda: opened.log.read(after=max(0, opened.log.last - RECENT)))
         self.progressed: Callable[[], None] | None = None
         """Called once, when the session has made a first step after a restart."""
         self._services, self._rested, self._cast = services, rested, parts.cast
@@ -201,9 +202,9 @@ class Live:
         key: str,
         deliver: str = "",
         label: Label | None = None,
-        release: bool = True,
+        release: bool = False,
     ) -> Receipt:
-        """`release`: a person says it, so that a held session goes on."""
+        """`release`: the owner says it, so that a held session goes on."""
         self._usable()
         if release:
             self.held = ""
@@ -292,13 +293,16 @@ class Live:
         self._journal.append(NoticeAdded(text=text, audience="model"))
         await self._committed()
 
-    def warn(self, trouble: str) -> None:
-        """Show the owner what is wrong with the files of the workspace, once for each trouble, with
+    async def warn(self, trouble: str) -> None:
+        """Show the owner what is wrong with the files of the workspace, once until it changes, with
         what is appended next."""
-        if trouble != self._warned and not self.opened.log.damage:
-            self._warned = trouble
-            if trouble:
-                self._journal.append(NoticeAdded(text=trouble, audience="user", level="warning"))
+        if self.opened.log.damage:
+            return
+        notice: AnyEvent = NoticeAdded(text=trouble, audience="user", level="warning")
+        if trouble:
+            notice = self._screen(notice)
+        if isinstance(notice, NoticeAdded) and await self._warned.news(notice):
+            self._journal.append(notice)
 
     async def settled(self) -> None:
         """All that was appended so far is on disk."""

@@ -14,11 +14,12 @@ from perdure.sandbox import SupervisedCommands, boot_id
 from perdure.storage import Committer, Disk, Index, RealDisk, SessionStore, SystemClock, TimeIds
 from perdure.tools import Tool
 
-from .outside import rules_of
+from .labelling import file_labels
 from .runtime import Runtime
 from .secrecy import Secrecy
 from .services import ModelSource, Services
 from .team import Team
+from .vetting import Vetting
 
 
 async def open_runtime(
@@ -38,8 +39,15 @@ async def open_runtime(
     private = found.private
     clock = clock or SystemClock()
     committer = Committer(disk or RealDisk())
-    commands = SupervisedCommands(private / "processes")
+    boot = boot_id()
+    labels = file_labels(private, boot)
+    vet = Vetting(labels, private / "processes")
+    vet.author(found)
     agents = Agents(Watched(found, vet, _told))
+    commands = SupervisedCommands(
+        # Whether it has touched perdure.yaml can be told as long as its traces are there.
+        private / "processes", boot=boot, before_forgetting=lambda: agents.workspace,
+    )  # fmt: skip
     services = Services(
         clock=clock,
         ids=ids or TimeIds(),
@@ -48,27 +56,16 @@ async def open_runtime(
         index=Index(private / "index.sqlite"),
         models=(models or registry)(found),
         commands=commands,
-        boot=boot_id(),
+        boot=boot,
     )
     runtime = Runtime(
-        found, agents, Team(agents, services, commands, tools=tools, secrecy=secrecy), services
+        found,
+        agents,
+        Team(agents, services, commands, labels, tools=tools, secrecy=secrecy),
+        services,
     )
     await runtime.start()
     return runtime
-
-
-def vet(workspace: Workspace) -> None:
-    """Whether a perdure.yaml that was changed while it is in use may count. Raises ConfigError."""
-    from perdure.storage.attributes import read
-
-    label = read(str(workspace.file))
-    if label is not None and label.tainted:
-        raise ConfigError(
-            "was written with what others said at hand",
-            file=str(workspace.file),
-            hint=f"If you trust it: perdure label clear {workspace.file}",
-        )
-    rules_of(workspace.config.egress, workspace.config.web)
 
 
 def _told(wrong: ConfigError | None) -> None:

@@ -35,9 +35,11 @@ class Outside:
         secrecy: Secrecy,
         heard: Callable[[str, str], None] = lambda session, host: None,
         label: Callable[[str], Label] = lambda session: UNKNOWN,
+        running: Callable[[str], Label | None] = lambda session: None,
     ) -> None:
         """`heard(session, host)`: its commands are about to get something from there. `label(session)`:
-        of what its context holds."""
+        of what its context holds. `running(session)`: of what its commands that run now have read and
+        heard; None: none is known to run."""
         self._heard, self._label = heard, label
         self._agents = agents
         self._read: tuple[EgressSettings, WebSettings, Rules] | None = None
@@ -46,7 +48,7 @@ class Outside:
         self._again: asyncio.Future[None] | None = None
         self._private = agents.workspace.private
         self._loop = asyncio.get_running_loop()
-        self.refusals = Refusals()
+        self.refusals = Refusals(running)
         self.egress = Egress(
             rules=self.rules,
             scanner=secrecy.leaks,
@@ -125,6 +127,10 @@ class Outside:
         if self._proxies is not None or (self._private / SOCKETS).is_dir():
             await self._proxy().close(session)
 
+    def _hears(self, session: str, host: str) -> None:
+        self._heard(session, host)
+        self.refusals.heard(session)
+
     def _proxy(self) -> Proxies:
         with self._making:
             if self._proxies is None:
@@ -138,7 +144,7 @@ class Outside:
                     sockets,
                     authority,
                     self._loop,
-                    heard=self._heard,
+                    heard=self._hears,
                     label=self._label,
                     refused=self.refusals.add,
                 )

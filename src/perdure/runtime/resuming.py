@@ -12,6 +12,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from perdure.files import sync
 from perdure.kernel.errors import StorageError
 from perdure.kernel.events import SessionId
 
@@ -19,11 +20,11 @@ DEATHS = 2
 """So many in a row, and the session waits for its owner."""
 _DIED = (
     f"The runtime died {DEATHS} times in a row while resuming this session, so it waits for you. "
-    "Send it a message, or: perdure session resume {session}"
+    "Send it a message of your own, or: perdure session resume {session}"
 )
 _RESTORED = (
     "This session comes from a backup in the middle of its work, which may have been done since, so it "
-    "waits for you. Send it a message, or: perdure session resume {session}"
+    "waits for you. Send it a message of your own, or: perdure session resume {session}"
 )
 _COPY = b"restored"
 """What stands for a session out of a backup, and counts as more deaths than are borne."""
@@ -66,11 +67,15 @@ class Resuming:
                 os.fsync(file)
             finally:
                 os.close(file)
+            sync(self._folder)
         except OSError as error:
             raise StorageError(
                 f"cannot note that {session} is resumed: {error.strerror}"
             ) from error
 
     def over(self, session: SessionId) -> None:
+        """It made progress, or may go on. Durable on return, unless the disk refuses: then it is counted,
+        or held, once more."""
         with contextlib.suppress(OSError):
             (self._folder / session).unlink()
+            sync(self._folder)

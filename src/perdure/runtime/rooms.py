@@ -111,11 +111,11 @@ class Rooms:
         """What its owner is told of a held session."""
         return self._resuming.why(session)
 
-    def release(self, session: SessionId) -> None:
+    async def release(self, session: SessionId) -> None:
         """The owner wants a held one to go on."""
         if session in self.held:
             self.held.discard(session)
-            self._resuming.over(session)
+            await asyncio.to_thread(self._resuming.over, session)
 
     def rested(self, live: Live) -> None:
         """It came to rest, or broke."""
@@ -202,7 +202,7 @@ class Rooms:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STEADY_SECONDS):
                         await going.wait()
-        self._resuming.over(session)
+        await asyncio.to_thread(self._resuming.over, session)
 
     async def _sweep(self) -> None:
         clock = self._services.clock

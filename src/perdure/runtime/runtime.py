@@ -211,8 +211,9 @@ class Runtime:
         label: Label | None = None,
     ) -> Accepted:
         """Returns once the message is on disk (D1). `deliver`: channel of the outbox for the answer.
-        `label`: of what it says; by default told from source and sender. Raises InvalidInput when there
-        is no such channel."""
+        `label`: of what it says; by default told from source and sender. A session that is held goes on
+        if the owner says it, and no other's message lets it. Raises InvalidInput when there is no such
+        channel."""
         if deliver and deliver not in (channels := self._team.channels()):
             known = ", ".join(channels) or "none"
             raise InvalidInput(
@@ -220,10 +221,11 @@ class Runtime:
             )
         checked = self._team.secrecy.said(_checked(parts))
         live = await self._open(session)
-        person = source.partition(":")[0] not in UNATTENDED
-        if person:
-            self._rooms.release(session)
-        live.warn(self._wrong(live.state.agent))
+        said = label or speaker(source, sender, self._team.person)
+        owner = said.trust == "owner" and source.partition(":")[0] not in UNATTENDED
+        if owner:
+            await self._rooms.release(session)
+        await live.warn(self._wrong(live.state.agent))
         receipt = await live.submit(
             checked,
             mode=mode,
@@ -231,10 +233,15 @@ class Runtime:
             sender=sender,
             key=key,
             deliver=deliver,
-            label=label or speaker(source, sender, self._team.person),
-            release=person,
+            label=said,
+            release=owner,
         )
-        return Accepted(message=receipt.message, seq=receipt.seq, duplicate=receipt.duplicate)
+        return Accepted(
+            message=receipt.message,
+            seq=receipt.seq,
+            duplicate=receipt.duplicate,
+            held=live.held,
+        )
 
     async def wait(
         self, session: SessionId, message: MessageId, timeout: float
@@ -337,7 +344,7 @@ class Runtime:
         live = await self._open(session)
         if not live.held:
             raise Conflict(f"session {session} is not held")
-        self._rooms.release(session)
+        await self._rooms.release(session)
         live.let_go()
         return live.view()
 
@@ -439,6 +446,7 @@ class Runtime:
                 for v in self._agents.list()
                 if (what := uncontained(self._agents, v.name))
             ),
+            unread=self._team.secrecy.unread(),
             trouble=self._agents.trouble(),
             restart=self._restart(),
         )

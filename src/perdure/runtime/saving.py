@@ -20,17 +20,9 @@ from perdure.storage import OpenedSession, Snapshot
 
 from .cast import Cast
 
-_FORM = f"{__version__} 1"
-"""Raise the number with every change of `State` or `Kept`: what another version folded is not read."""
-
-
-class _Pieces(msgspec.Struct, frozen=True, kw_only=True):
-    """`Kept` without its body."""
-
-    key: str
-    revision: int
-    sizes: list[int]
-    bytes: int
+_FORM = f"{__version__} 2"
+"""Raise the number with every change of `_Saved` or what it holds (`State`, `Kept`): what another version
+folded is not read."""
 
 
 class _Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +31,10 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     context: msgspec.Raw
     items: int
     """Bytes of the context's items."""
-    pieces: _Pieces | None = None
+    pieces: Kept | None = None
+    """Without their body, which comes last."""
+    body: int = 0
+    """Its bytes."""
 
 
 _saved = msgspec.json.Decoder(_Saved)
@@ -48,12 +43,15 @@ _encode = msgspec.json.Encoder().encode
 
 def pack(state: State, context: SessionContext, cast: Cast) -> bytes:
     folded, items = context.dump()
-    pieces, body = None, b""
-    if (kept := cast.keep(context)) is not None:
-        key, revision, sizes, body = kept.key, kept.revision, kept.sizes, kept.body
-        pieces = _Pieces(key=key, revision=revision, sizes=sizes, bytes=len(body))
+    kept = cast.keep(context)
+    body = b"" if kept is None else kept.body
     head = _Saved(
-        form=_FORM, state=state, context=msgspec.Raw(folded), items=len(items), pieces=pieces
+        form=_FORM,
+        state=state,
+        context=msgspec.Raw(folded),
+        items=len(items),
+        pieces=kept and msgspec.structs.replace(kept, body=b""),
+        body=len(body),
     )
     return b"".join((_encode(head), b"\n", items, body))
 
@@ -65,7 +63,8 @@ def restore(opened: OpenedSession, context: SessionContext, cast: Cast) -> State
         opened.snapshot = None
         with contextlib.suppress(msgspec.DecodeError):
             state, after = _unpack(found.payload, context, cast), found.seq
-            opened.snapshot = Snapshot(found.seq, b"")  # what it said need not stay in memory twice
+            # Items and pieces are copies: what it said is in memory once from here on.
+            opened.snapshot = found = Snapshot(found.seq, b"")
     with uncollected():
         for record in opened.log.replay(after):
             evolve(state, record)
@@ -78,12 +77,9 @@ def _unpack(payload: bytes, context: SessionContext, cast: Cast) -> State:
     start = payload.find(b"\n") + 1
     saved = _saved.decode(payload[:start])
     end = start + saved.items
-    pieces = saved.pieces
-    if saved.form != _FORM or end + (pieces.bytes if pieces else 0) != len(payload):
+    if saved.form != _FORM or end + saved.body != len(payload):
         raise msgspec.DecodeError("the snapshot is of another version")
-    whole = memoryview(payload)
-    context.load(bytes(saved.context), whole[start:end])
-    if pieces is not None:
-        key, revision, sizes = pieces.key, pieces.revision, pieces.sizes
-        cast.take_up(Kept(key=key, revision=revision, sizes=sizes, body=payload[end:]), context)
+    context.load(bytes(saved.context), payload[start:end])
+    if saved.pieces is not None:
+        cast.take_up(msgspec.structs.replace(saved.pieces, body=payload[end:]), context)
     return saved.state

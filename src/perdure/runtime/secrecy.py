@@ -50,6 +50,11 @@ HELD = "held, because it holds "
 _CREDENTIAL = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|PAT|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)(?:_|$)"
 )
+_HOLDS = {
+    "vault": "what secrets.age holds",
+    "providers": "the model providers' keys",
+    "server": "the server's token",
+}
 _LEAST = 12
 """Characters of a variable's value that may be a credential."""
 
@@ -87,6 +92,12 @@ class OwnSecrets:
         self._stamps: tuple[object, ...] | None = None
         self._own: tuple[Own, ...] = ()
         self._last: dict[str, tuple[Own, ...]] = {}
+        self._unread: dict[str, str] = {}
+
+    def unread(self) -> tuple[str, ...]:
+        """Why what some store holds is not looked for as it is now: it cannot be opened."""
+        self()
+        return tuple(self._unread.values())
 
     def __call__(self) -> Sequence[Own]:
         stamps = (self._vault.stamp(), *map(_stamp, self._files))
@@ -118,8 +129,13 @@ class OwnSecrets:
         never read is in no memory that could let it out."""
         try:
             self._last[source] = read()
-        except (PerdureError, OSError, msgspec.DecodeError):
+        except (PerdureError, OSError, msgspec.DecodeError) as error:
+            said = error.message if isinstance(error, PerdureError) else str(error)
+            self._unread[source] = (
+                f"{_HOLDS[source]} cannot be read, so leaks of it are not found: {said}"
+            )
             return self._last.get(source, ()), False
+        self._unread.pop(source, None)
         return self._last[source], True
 
     def _in_vault(self) -> tuple[Own, ...]:
@@ -157,8 +173,9 @@ def _is_path(value: str) -> bool:
     """Does it name a place on this machine? Of random values one in sixty-four begins with a slash too."""
     if not value.startswith("/"):
         return False
-    folder = os.path.dirname(value)  # noqa: PTH120
-    return os.path.lexists(value) or (folder != "/" and os.path.isdir(folder))  # noqa: PTH112
+    path = os.path.normpath("/" + value.lstrip("/"))  # two slashes at its beginning would stay
+    folder = os.path.dirname(path)  # noqa: PTH120
+    return os.path.lexists(path) or (folder != "/" and os.path.isdir(folder))  # noqa: PTH112
 
 
 class _ServerFile(msgspec.Struct):
@@ -172,7 +189,8 @@ class Secrecy:
         """`token`: of the server, as perdure.yaml names it."""
         keys = config_folder(env)
         self.vault = Vault(private, keys)
-        self.leaks = Leaks(OwnSecrets(self.vault, keys, env, private / "run/server.json", token))
+        own = OwnSecrets(self.vault, keys, env, private / "run/server.json", token)
+        self.leaks, self.unread = Leaks(own), own.unread
         self._private = private
 
     @classmethod

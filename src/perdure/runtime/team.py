@@ -23,13 +23,12 @@ from perdure.kernel.labels import SELF, UNKNOWN, Label
 from perdure.memory import MemoryFiles
 from perdure.outbox import Channel, CommandOutbox, Letters
 from perdure.sandbox import Process, ProcessWatch, SupervisedCommands
-from perdure.storage import OpenedSession
+from perdure.storage import FileLabels, OpenedSession
 from perdure.tools import CORE_TOOLS, Bench, Tool, Toolbox
 from perdure.tools.labelling import printed_label
 
 from .cast import EMBEDDED, Cast
 from .confining import Containing, cannot_reach_out
-from .labelling import file_labels
 from .live import Live, Parts
 from .outside import Outside
 from .reading import SessionReader
@@ -57,6 +56,7 @@ class Team:
         agents: Agents,
         services: Services,
         commands: SupervisedCommands,
+        labels: FileLabels,
         *,
         tools: Sequence[type[Tool]] = (),
         secrecy: Secrecy | None = None,
@@ -65,7 +65,7 @@ class Team:
         self._agents, self._services, self._commands = agents, services, commands
         self._core = (*CORE_TOOLS, *tools)
         self._kits: dict[str, Kit] = {}
-        self.labels = file_labels(agents.workspace.private, services.boot)
+        self.labels = labels
         self.checkpoints = Checkpoints(
             agents.workspace.private / "checkpoints",
             services.clock,
@@ -79,7 +79,9 @@ class Team:
         self.secrecy = secrecy or Secrecy.of(agents.workspace)
         self._contexts: dict[str, Callable[[], Label]] = {}
         """By session that was opened: the label of what it holds."""
-        self.outside = Outside(agents, self.secrecy, self._heard, self._label)
+        self.outside = Outside(
+            agents, self.secrecy, self._heard, self._label, self.labels.running_in
+        )
         outbox = CommandOutbox(self.channels, commands, self.letters, agents.workspace.root)
         self._outbox = ScreenedOutbox(outbox, self.secrecy, outbox.begun)
         self._warming: dict[tuple[str, str], asyncio.Future[int]] = {}
@@ -307,6 +309,8 @@ class Team:
         await self._commands.close()
         await self.outside.close()
         self.labels.close()
+        with contextlib.suppress(StorageError):
+            self.ledger.flush()
         self.ledger.close()
 
     @property

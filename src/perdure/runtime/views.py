@@ -59,6 +59,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     message: MessageId
     seq: int
     duplicate: bool = False
+    held: str = ""
+    """Why it waits: the session is held, and this message does not let it go on."""
 
 
 class TurnOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +147,8 @@ class RuntimeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Agents whose policy has mode `dangerous`: whatever no rule denies runs without asking."""
     uncontained: tuple[str, ...] = ()
     """Agents whose commands run without a sandbox, or with an open network: `name: what`."""
+    unread: tuple[str, ...] = ()
+    """Stores of secrets that cannot be opened, and why: what they hold is not looked for in what leaves."""
     trouble: str = ""
     """Why perdure.yaml as it is now does not count; what it said before stays in use."""
     restart: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from .environment import boot_id, clean_environment
 from .following import Outcome
 from .hidden import hides
 from .records import Process
+from .traces import ran_at
 from .watch import ProcessWatch
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "clean_environment",
     "hides",
     "home_of",
+    "ran_at",
 ]

@@ -52,11 +52,13 @@ class SupervisedCommands:
         boot: str | None = None,
         output_limit: int = OUTPUT_LIMIT,
         background_limit: int = BACKGROUND_LIMIT,
+        before_forgetting: Callable[[], object] = lambda: None,
     ) -> None:
         """`root`: folder `processes`, made when needed. `environment`: what commands see, by default
         the allowed part of ours. `boot`: id of this run of the machine. `background_limit`: processes
-        that one session may have running at once."""
-        self._root = root
+        that one session may have running at once. `before_forgetting` is called before the traces of a
+        command are removed."""
+        self._root, self._before_forgetting = root, before_forgetting
         seen = clean_environment(os.environ if environment is None else environment)
         self._boot = boot_id() if boot is None else boot
         self._claims = Claims(
@@ -111,6 +113,7 @@ class SupervisedCommands:
         up."""
         if not self._going and not self.known(key):
             return  # as after most tools
+        self._before_forgetting()
         self._going.add(key)
         for one in tuple(self._going):
             folder = self.folder(one)

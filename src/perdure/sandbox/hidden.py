@@ -14,9 +14,11 @@ from perdure.credentials import CREDENTIALS, SYSTEM, of_owner
 
 FRESH = 60.0
 """Seconds for which the look at /etc holds."""
-SETTLED = 2_000_000_000
-"""Nanoseconds."""
+STEADY = 2_000_000_000
+"""Nanoseconds since a folder's last change, from which on its stamp tells of the next one: more than the
+coarsest clock of a file system."""
 DEPTH = 4
+"""Folders deep below /etc."""
 
 
 def of_home(home: str, shown: Sequence[str]) -> Iterator[str]:
@@ -37,7 +39,7 @@ def hides(path: str, home: str) -> bool:
     folder = home.rstrip("/")
     if path.startswith(f"{folder}/") and of_owner(path[len(folder) + 1 :]):
         return True
-    if any(within(path, hidden) for hidden in _led(folder, int(time.monotonic() / FRESH))):
+    if any(within(path, hidden) for hidden in _led(folder)):
         return True
     if path.startswith(("/etc/", "/opt/")):
         return any(within(path, hidden) for hidden in (*SYSTEM, *of_system()))
@@ -45,43 +47,55 @@ def hides(path: str, home: str) -> bool:
 
 
 def within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 Stamp = tuple[int, int, int, int] | None
-_PARENTS = sorted({name.rpartition("/")[0] for name in CREDENTIALS})
+_PARENTS = sorted(
+    {name[:at] for name in CREDENTIALS for at in (0, *(i for i, c in enumerate(name) if c == "/"))}
+)
 _known: dict[str, tuple[tuple[Stamp, ...], frozenset[str]]] = {}
 
 
 def _links(home: str) -> frozenset[str]:
-    """Those of a home folder that are links; looked for again when a folder that holds one has changed.
-    A folder that changed just now may change again without its stamp telling: that is not remembered."""
-    stamps = tuple(_stamp(f"{home}/{parent}") for parent in _PARENTS)
+    """Those of a home folder that are links or lie beyond one; looked for again when a folder on the way to
+    one has changed. A folder that changed just now may change again without its stamp telling: that is not
+    remembered."""
+    stamps = tuple(_stamps(home))
     stamped, links = _known.get(home, ((), frozenset()))
     if stamped == stamps:
         return links
-    paths = (f"{home}/{name}" for name in CREDENTIALS)
-    links = frozenset(path for path in paths if os.path.islink(path))
-    if max((max(s[2:]) for s in stamps if s), default=0) < time.time_ns() - SETTLED:
+    real = os.path.realpath(home or "/").rstrip("/")
+    beyond = {p for p in _PARENTS if p and os.path.realpath(f"{home}/{p}") != f"{real}/{p}"}
+    links = frozenset(
+        f"{home}/{name}"
+        for name in CREDENTIALS
+        if name.rpartition("/")[0] in beyond or os.path.islink(f"{home}/{name}")
+    )
+    if max((max(s[2:]) for s in stamps if s), default=0) < time.time_ns() - STEADY:
         _known[home] = stamps, links
     else:
         _known.pop(home, None)
     return links
 
 
-def _stamp(folder: str) -> Stamp:
-    try:
-        seen = os.stat(folder)
-    except OSError:
-        return None
-    return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns
+def _stamps(home: str) -> Iterator[Stamp]:
+    absent: tuple[str, ...] = ()
+    for parent in _PARENTS:  # an outer one comes before what is in it
+        if parent.startswith(absent):
+            continue
+        try:
+            seen = os.stat(f"{home}/{parent}")
+        except OSError:
+            absent = (*absent, f"{parent}/")
+            yield None
+        else:
+            yield seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-@functools.lru_cache(maxsize=4)
-def _led(home: str, _: int) -> tuple[str, ...]:
+def _led(home: str) -> Iterator[str]:
     """Where those of a home folder lead that are links."""
-    links = (f"{home}/{name}" for name in CREDENTIALS)
-    return tuple(os.path.realpath(path) for path in links if os.path.islink(path))
+    return (os.path.realpath(path) for path in _links(home))
 
 
 def of_system() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import msgspec
 
 from . import hidden
 from .containment import NICE, Containment, Unavailable, home_of
+from .hidden import within
 from .repositories import guarded
 from .toolchains import SYSTEM, toolchains
 from .walls.plan import PROXY_PORT, STAGE, Limits, Plan, Step
@@ -72,10 +73,6 @@ class View:
         """The folder that shows it, if one does: the innermost."""
         found = [f for f in (*self.write, *self.read) if within(path, f)]
         return max(found, key=len, default=None)
-
-
-def within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def view_of(containment: Containment, environment: Mapping[str, str]) -> View:

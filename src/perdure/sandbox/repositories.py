@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 DEPTH = 4
+"""Folders deep."""
 MOST_ENTRIES = 4_000
 FRESH = 20.0
+"""Seconds for which the look for nested ones holds. A folder's own are looked at before each command."""
 SKIPPED = frozenset(
     ("node_modules", ".venv", "venv", "__pycache__", "target", ".tox", "site-packages")
 )

@@ -66,7 +66,8 @@ class RuntimeApi(Protocol):
         label: Label | None = None,
     ) -> Accepted:
         """Returns once the message is on disk (D1). A known `key` returns the first receipt. `label`:
-        whose words these are; by default told from source and sender."""
+        whose words these are; by default told from source and sender. A session that is held goes on if
+        they are the owner's; else the receipt says that it is `held`."""
 
     def subscribe(
         self, session: SessionId, after: int = 0

@@ -6,6 +6,7 @@ token is not for does not exist for it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from perdure.checkpoints import Changes, Checkpoint, Restored
-from perdure.kernel.errors import NotFound
+from perdure.kernel.errors import Conflict, NotFound
 from perdure.kernel.events import (
     AnyDelta,
     ApprovalAnswer,
@@ -96,13 +97,13 @@ class Authorized:
         label: Label | None = None,
     ) -> Accepted:
         grant = await self._may("chat", session)
+        own = sender in ("", grant.name)
         if grant.trust != "owner":
             # Whose words these are is told by the token; who passes on another's vouches for nothing.
-            own = sender in ("", grant.name)
             sender = sender or grant.name
             trust = grant.trust if own else "third_party"
             label = Label(trust=trust, origins=(f"token:{grant.name}",)).join(label or OWNER)
-        return await self._runtime.submit(
+        accepted = await self._runtime.submit(
             session,
             parts,
             mode=mode,
@@ -112,6 +113,12 @@ class Authorized:
             deliver=deliver,
             label=label,
         )
+        # Whose token may call `resume` means it to go on.
+        if accepted.held and own and grant.may("approve"):
+            with contextlib.suppress(Conflict):  # it does already
+                await self._runtime.resume(session)
+            return msgspec.structs.replace(accepted, held="")
+        return accepted
 
     @asynccontextmanager
     async def _watched(

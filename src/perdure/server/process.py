@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import gc
 import logging
@@ -240,7 +241,7 @@ def listen(settings: ServerSettings) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannotlisten(settings, error) from None
+        raise _cannot_listen(settings, error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -251,14 +252,17 @@ def listen(settings: ServerSettings) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise _cannotlisten(settings, error) from None
+        raise _cannot_listen(settings, error) from None
     return listener
 
 
-def _cannotlisten(settings: ServerSettings, error: OSError) -> ConfigError:
+def _cannot_listen(settings: ServerSettings, error: OSError) -> ConfigError:
+    hint = "Choose another `server.port` in perdure.yaml, or 0 for any free one."
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        hint = "Name an address of this machine as `server.host`: 127.0.0.1, or 0.0.0.0 for all of them."
     return ConfigError(
         f"the server cannot listen on {settings.host} port {settings.port}: {error.strerror}",
-        hint="Choose another `server.port` in perdure.yaml, or 0 for any free one.",
+        hint=hint,
     )
 
 

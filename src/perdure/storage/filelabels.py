@@ -40,6 +40,8 @@ LABELLED = 2_000
 """Files that are labelled one by one after a command."""
 RUNS_KEPT = 256
 """Of one folder; with more, the two that lie closest become one."""
+WORKSPACE, PRIVATE = "perdure.yaml", ".perdure"
+"""What makes a folder one, and where its runtime keeps what it has."""
 MEMORY = "agents"
 """What commands may have written within the runtime's own folder."""
 
@@ -89,6 +91,15 @@ class FileLabels:
         if not (pages.files or pages.runs):
             return SELF
         return self._below(os.fspath(folder), pages)
+
+    def vouched(self, path: Path) -> bool:
+        """Has the owner said that it is fit to be trusted, exactly as it is now? Never raises."""
+        name = os.fspath(path)
+        try:
+            row = self._book.look().files.get(name)
+            return row is not None and row.label is None and row.same(os.lstat(name))
+        except (StorageError, OSError):
+            return False
 
     def mark(self, path: Path, label: Label) -> None:
         """The file gets, besides what it has, content with this label: to be called before it is
@@ -195,20 +206,32 @@ class FileLabels:
                 found[name] = label
         return found
 
+    def clearable(self, path: Path) -> list[Path]:
+        """What `clear` would clear. Raises StorageError, OSError."""
+        name, pages = os.fspath(path), self._book.look()
+        if not path.is_dir() or path.is_symlink():
+            return [path] if self._marked(name) else []
+        names = {n for n in _within(name, pages.files) if self._reaches(name, n)}
+        start = f"{name}/{MEMORY}" if name == self._private else name
+        if self._reaches(start, f"{start}/"):
+            walked = _walk(start, self._private, most=None, leave=self.foreign)
+            names.update(entry for entry, _ in walked)
+        names.discard(name)
+        found = [Path(each) for each in sorted(names) if self._marked(each)]
+        itself = name in pages.files or attributes.read(name) is not None
+        if (itself and self._marked(name)) or self._runs(name, pages):
+            found.insert(0, path)
+        return found
+
     def clear(self, path: Path) -> list[Path]:
         """The owner says that a file, or all in a folder, is fit to be trusted as it is now. What had a
-        label. Raises StorageError, OSError."""
-        name, pages = os.fspath(path), self._book.look()
-        folder = path.is_dir() and not path.is_symlink()
-        names = set(_within(name, pages.files)) if folder else {name}
-        if folder:
-            names.update(entry for entry, _ in _walk(name, self._private, most=None))
-        cleared = []
-        if folder and name not in names and attributes.read(name) is not None:
-            attributes.remove(name)
-            cleared.append(path)
-        for each in sorted(names):
-            if not _worth(self.of(Path(each)), secret=False):
+        label. Of a folder, neither what other workspaces hold below it, nor what a runtime keeps. Raises
+        StorageError, OSError."""
+        cleared = self.clearable(path)
+        name = os.fspath(path)
+        for each in map(os.fspath, cleared):
+            if each == name and path.is_dir() and name not in self._book.look().files:
+                attributes.remove(each)
                 continue
             attributes.remove(each)
             with contextlib.suppress(FileNotFoundError):
@@ -216,10 +239,44 @@ class FileLabels:
                 self._book.put_files([(each, _row(None, seen))])
             if not os.path.lexists(each):
                 self._book.drop_files([each])
-            cleared.append(Path(each))
-        if folder:
-            self._book.drop_runs([r.key for r in pages.runs.values() if _lies(r.folder, name)])
+        if path.is_dir() and not path.is_symlink():
+            self._book.drop_runs(self._runs(name, self._book.look()))
         return cleared
+
+    def _marked(self, name: str) -> bool:
+        return _worth(self.of(Path(name)), secret=False)
+
+    def _runs(self, folder: str, pages: Pages) -> list[str]:
+        """Keys of the commands that ran in a folder, or below it."""
+        return [
+            r.key
+            for r in pages.runs.values()
+            if _lies(r.folder, folder) and self._reaches(folder, r.folder)
+        ]
+
+    def _reaches(self, folder: str, name: str) -> bool:
+        """Does who clears a folder mean this below it too?"""
+        if name == folder:
+            return True
+        memory = f"{self._private}/{MEMORY}"
+        if _lies(name, memory):
+            return True
+        if f"/{PRIVATE}/" in f"{name}/":
+            return False
+        at = os.path.dirname(name)  # noqa: PTH120
+        while at != folder and _lies(at, folder):
+            if self.foreign(at):
+                return False
+            at = os.path.dirname(at)  # noqa: PTH120
+        return not self.foreign(folder)
+
+    def foreign(self, folder: str) -> bool:
+        """Is it another workspace, or what the runtime of one keeps?"""
+        if folder.endswith(f"/{PRIVATE}"):
+            return True
+        return (
+            os.path.lexists(f"{folder}/{WORKSPACE}") and folder != os.path.dirname(self._private)  # noqa: PTH120
+        )
 
     def reset(self) -> None:
         """The owner says that all files are fit to be trusted as they are, but for what they say of
@@ -269,8 +326,7 @@ class FileLabels:
         none is known to run, and then they must not."""
         label = Label(trust="third_party", origins=(f"web:{host[: attributes.HOST_CHARS]}",))
         with self._hearing:
-            book = [r for r in self._book.look().runs.values() if r.ended is None]
-            runs = [r for r in (*self._quiet.values(), *book) if r.key.startswith(f"{session}.")]
+            runs = self._open_in(session)
             if not runs:
                 raise StorageError(f"no command of session {session} is known to run")
             for run in runs:
@@ -278,6 +334,21 @@ class FileLabels:
                 if joined != run.label:
                     self._book.put_run(dataclasses.replace(run, label=joined))
                     self._quiet.pop(run.key, None)
+
+    def running_in(self, session: str) -> Label | None:
+        """The join of all commands of a session that have begun and not ended, and of what they have heard;
+        None where none is known. Never raises."""
+        with self._hearing:
+            try:
+                runs = self._open_in(session)
+            except StorageError:
+                return attributes.UNREADABLE
+        return join(run.label for run in runs) if runs else None
+
+    def _open_in(self, session: str) -> list[Run]:
+        """Raises StorageError."""
+        book = [r for r in self._book.look().runs.values() if r.ended is None]
+        return [r for r in (*self._quiet.values(), *book) if r.key.startswith(f"{session}.")]
 
     def running(self, key: str) -> Label | None:
         """Of a command that has begun and not ended. Never raises."""
@@ -476,10 +547,14 @@ def _changed(run: Run, private: str) -> list[str] | None:
 
 
 def _walk(
-    folder: str, private: str, *, most: int | None
+    folder: str,
+    private: str,
+    *,
+    most: int | None,
+    leave: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Everything below a folder but what the runtime keeps, links not followed. None instead of its times:
-    it cannot be told what is there."""
+    """Everything below a folder but what the runtime keeps, links not followed, and but the folders to
+    `leave`. None instead of its times: it cannot be told what is there."""
     left = [folder]
     while left:
         at = left.pop()
@@ -495,6 +570,8 @@ def _walk(
                     except FileNotFoundError:
                         continue
                     if entry.is_dir(follow_symlinks=False):
+                        if leave(entry.path):
+                            continue
                         left.append(entry.path)
                     yield entry.path, seen
         except FileNotFoundError:

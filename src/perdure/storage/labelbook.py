@@ -100,10 +100,11 @@ class LabelBook:
 
     def look(self) -> Pages:
         """What is in it now. For reading only."""
+        # A workspace without one costs no library.
+        if self._db is None and not any(map(os.path.exists, self._names)):
+            return Pages()
         with self._guard, self._failing("read"):
             if self._db is None:
-                if not any(map(os.path.exists, self._names)):
-                    return Pages()
                 self._db = self._open()
             self._still()
             version = self._db.execute("PRAGMA data_version").fetchone()[0]

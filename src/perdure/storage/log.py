@@ -17,8 +17,8 @@ from .disk import Disk
 from .failure import storage_error
 from .lines import Place, encode
 from .paths import SessionFiles
-from .reader import HELD, Anchor, Survey, damaged, read_held, read_records, survey
-from .scan import PIECE, Break
+from .reader import Allowance, Anchor, Survey, damaged, read_held, read_records, survey
+from .scan import PIECE, Break, Piece
 
 MARK_EVERY = 256
 """Records between two remembered places, so that reading near the end does not start at the front."""
@@ -56,8 +56,10 @@ class FileSessionLog:
         *,
         needs: Sequence[Path] = (),
         closed: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = lambda: None,
     ) -> None:
-        """Use `open_log`. `needs`: what the first commit must sync beside the log."""
+        """Use `open_log`. `needs`: what the first commit must sync beside the log. `release`: what was
+        found is no longer held."""
         self.files = files
         self.damage: Damaged | None = None
         """Set when the log is broken inside: it can only be read, up to the damage."""
@@ -71,7 +73,8 @@ class FileSessionLog:
         self._digest = found.digest
         self._marks = found.marks
         self._held = found.held
-        """What was checked on opening, until it is read once."""
+        """What was checked on opening, until it is read once, or no longer all there is."""
+        self._release = release
         self._pending: list[bytes] = []
         self._needs = list(needs)
         self._needs_guard = threading.Lock()
@@ -99,6 +102,7 @@ class FileSessionLog:
     def append(self, records: Sequence[Record]) -> None:
         """As the port says. Raises InvalidInput, keeping none, when a record cannot be encoded."""
         self._check()
+        self._let_go()
         seq, offset, total = self._last
         encoded = []
         for record in records:
@@ -149,12 +153,20 @@ class FileSessionLog:
     def replay(self, after: int = 0) -> Iterator[Record]:
         """As `read`, for whoever opened the log: the first time what was checked on opening is not
         read and checked again."""
-        held, self._held = self._held, []
+        held = self._let_go()
         if held and held[0].first.seq <= after and held[-1].last == self._committed:
             return read_held(held, after)
         return self.read(after)
 
+    def _let_go(self) -> list[Piece]:
+        """What is held is the caller's now, for the moment."""
+        held, self._held = self._held, []
+        if held:
+            self._release()
+        return held
+
     async def close(self) -> None:
+        self._let_go()
         if self._closing is None:
             self._closing = flight = self._take_off(self._handles)
             try:
@@ -223,11 +235,13 @@ def open_log(
     anchor: Anchor | None = None,
     needs: Sequence[Path] = (),
     closed: Callable[[], None] = lambda: None,
+    allowance: Allowance | None = None,
 ) -> tuple[FileSessionLog, bool]:
     """Take the session's lock, check its log, cut a torn tail off; and whether `anchor` holds.
 
     Blocks; reads the log once. `create`: make the file when missing. `closed` is called when the log
-    has been closed. Raises Locked, FileNotFoundError, StorageError.
+    has been closed. `allowance`: for holding what was read until `replay`.
+    Raises Locked, FileNotFoundError, StorageError.
     """
     disk = committer.disk
     try:
@@ -243,11 +257,29 @@ def open_log(
         try:
             handle = disk.open(files.log, create=create)
             undo.callback(disk.close, handle)
-            found = survey(disk, handle, anchor, HELD)
+            found = survey(disk, handle, anchor, allowance)
+
+            def release() -> None:
+                if allowance is not None:
+                    allowance.give(found.taken)
+
+            if found.taken and not found.held:  # nothing in it is whole
+                release()
+                found.taken = 0
+            undo.callback(release)
             torn = None
             if found.broken is not None and found.broken.torn:
                 torn = cut_tail(disk, files, handle, found.broken, found.size)
-            log = FileSessionLog(files, committer, handle, lock, found, needs=needs, closed=closed)
+            log = FileSessionLog(
+                files,
+                committer,
+                handle,
+                lock,
+                found,
+                needs=needs,
+                closed=closed,
+                release=release,
+            )
         except FileNotFoundError:
             raise
         except OSError as error:

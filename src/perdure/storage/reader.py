@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from perdure.kernel.errors import Damaged, NotFound
@@ -24,7 +25,27 @@ if TYPE_CHECKING:
 FEW = 4
 """So many records from a known place on are looked for in a small piece first."""
 HELD = 16 << 20
-"""Bytes of a log that opening it may hold in memory, to be folded next without a second look."""
+"""Bytes of logs that opening them may hold in memory, of all together, to be folded next without a second
+look."""
+
+
+class Allowance:
+    """What the logs that are being opened share. Any thread."""
+
+    def __init__(self, bytes: int = HELD) -> None:
+        self.left = bytes
+        self._guard = Lock()
+
+    def take(self, bytes: int) -> bool:
+        with self._guard:
+            if bytes > self.left:
+                return False
+            self.left -= bytes
+            return True
+
+    def give(self, bytes: int) -> None:
+        with self._guard:
+            self.left += bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +74,15 @@ class Survey:
     """Places to start reading from, ascending."""
     held: list[Piece] = field(default_factory=list)
     """All that was walked over, if it may be held."""
+    taken: int = 0
+    """Bytes of the allowance; whoever lets go of `held` gives them back."""
 
 
-def survey(disk: Disk, handle: int, anchor: Anchor | None = None, held: int = 0) -> Survey:
-    """Walk the log from its start, or from `anchor` when that holds. `held`: bytes to hold at most.
-    Raises OSError."""
+def survey(
+    disk: Disk, handle: int, anchor: Anchor | None = None, allowance: Allowance | None = None
+) -> Survey:
+    """Walk the log from its start, or from `anchor` when that holds. Holds what it walks over if there
+    is an allowance with room for it. Raises OSError."""
     size = disk.size(handle)
     found = Survey(START, size, sha256())
     if anchor is not None and anchor.place.offset <= size:
@@ -68,16 +93,22 @@ def survey(disk: Disk, handle: int, anchor: Anchor | None = None, held: int = 0)
         if digest.hexdigest() == anchor.digest:
             found.digest, found.place, found.anchored = digest, anchor.place, True
             found.marks.append(anchor.place)
-    hold = size - found.place.offset <= held
-    for piece in pieces(disk, handle, found.place, size):
-        if isinstance(piece, Break):
-            found.broken = piece
-            break
-        found.digest.update(piece.raw)
-        found.place = piece.last
-        found.marks.append(piece.last)
-        if hold:
-            found.held.append(piece)
+    if allowance is not None and allowance.take(size - found.place.offset):
+        found.taken = size - found.place.offset
+    try:
+        for piece in pieces(disk, handle, found.place, size):
+            if isinstance(piece, Break):
+                found.broken = piece
+                break
+            found.digest.update(piece.raw)
+            found.place = piece.last
+            found.marks.append(piece.last)
+            if found.taken:
+                found.held.append(piece)
+    except BaseException:
+        if allowance is not None:
+            allowance.give(found.taken)
+        raise
     return found
 
 

@@ -26,7 +26,7 @@ from .export import ExportFormat, write_json, write_markdown
 from .failure import storage_error
 from .log import FileSessionLog, open_log
 from .paths import SessionFiles, session_id
-from .reader import Anchor, Survey, damaged, read_lines, read_records, survey
+from .reader import Allowance, Anchor, Survey, damaged, read_lines, read_records, survey
 from .snapshot import Snapshot, read_snapshot, write_snapshot
 from .unfinished import Unfinished
 from .verify import Report, verify
@@ -99,6 +99,7 @@ class SessionStore:
         self._disk = committer.disk
         self._clock = clock
         self._open: dict[SessionId, FileSessionLog] = {}
+        self.allowance = Allowance()
         self.unfinished = Unfinished(root / "unfinished", self._disk, self._require)
 
     def files(self, session: SessionId) -> SessionFiles:
@@ -280,6 +281,7 @@ class SessionStore:
             anchor=kept[0] if kept else None,
             needs=needs,
             closed=lambda: self._closed(session),
+            allowance=self.allowance,
         )
         self._open[session] = log
         artifacts = ArtifactStore(files.artifacts, self._disk, log.require)

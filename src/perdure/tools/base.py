@@ -38,7 +38,8 @@ from perdure.kernel.events import (
 from perdure.kernel.labels import UNKNOWN, Label
 
 from .outside import Egress, Search
-from .seams import Artifacts, Commands, Labels, Reader, Refusals, Stream
+from .seams import Artifacts, Commands, Labels, Reader, Stream
+from .told import Told
 
 Effect = Literal["reads", "writes", "network", "spends"]
 Recovery = Literal["rerun", "rejoin", "doubt"]
@@ -111,7 +112,7 @@ class ToolContext:
     """The one way out of this machine. None: there is none."""
     search: Search | None = None
     """The search engine that the owner has set up."""
-    refusals: Refusals | None = None
+    refusals: Told | None = None
     """What the egress refused to commands. None: nobody tells."""
 
     def output(self, text: str, stream: Stream = "stdout") -> None:

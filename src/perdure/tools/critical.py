@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
-from typing import Any, Literal, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from perdure.kernel.events import Json
 
@@ -18,6 +15,10 @@ MOST = 1_000
 OUTSIDE = frozenset(("network", "spends"))
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ONE = ("items", "additionalProperties", "contains", "propertyNames", "if", "then", "else", "not")
+_SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
+_NAMED = ("properties", "patternProperties", "dependentSchemas")
+"""Where a schema holds others."""
 _SEPARATORS = re.compile(r"[,;\r\n]")
 
 Value = tuple[str, CriticalKind, str]
@@ -71,21 +72,44 @@ def selecting(tool: type[Tool]) -> tuple[str, ...]:
     """Arguments that choose what a call does, such as `action`."""
     if tool.selects is not None:
         return tool.selects
-    fields = tool.model_fields.items()
-    return tuple(f.alias or name for name, f in fields if _chosen(f.annotation, ()))
+    every = tuple(f.alias or name for name, f in tool.model_fields.items())
+    try:
+        schema = tool.model_json_schema(by_alias=True)
+    except FAULTS:  # an owner's tool: what cannot be told apart decides
+        return every
+    parts, definitions = schema.get("properties", {}), schema.get("$defs", {})
+    return tuple(name for name in every if _chosen(parts.get(name, True), definitions))
 
 
-def _chosen(annotation: Any, inside: tuple[Any, ...]) -> bool:
-    """Is something in it one of a few values?"""
-    if annotation is bool or get_origin(annotation) is Literal:
-        return True
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return True
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation not in inside and any(
-            _chosen(f.annotation, (*inside, annotation)) for f in annotation.model_fields.values()
-        )
-    return any(_chosen(one, inside) for one in get_args(annotation))
+def _chosen(schema: Any, definitions: Mapping[str, Any]) -> bool:
+    """Is something in it one of a few values, or true or false? Told by the schema, so that it does not
+    matter how its author spelt the type."""
+    waiting, seen = [schema], set[str]()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, dict):
+            if node is True:  # anything would do; nothing is known of it
+                return True
+            continue
+        if "enum" in node or "const" in node or "boolean" in _types(node):
+            return True
+        if isinstance(ref := node.get("$ref"), str) and ref not in seen:
+            seen.add(ref)
+            waiting.append(definitions.get(ref.rpartition("/")[2], True))
+        for key in _ONE:
+            waiting += [node[key]] if isinstance(node.get(key), dict) else []
+        for key in _SEVERAL:
+            inner = node.get(key)
+            waiting += inner if isinstance(inner, list) else []
+        for key in _NAMED:
+            inner = node.get(key)
+            waiting += inner.values() if isinstance(inner, dict) else []
+    return False
+
+
+def _types(node: Mapping[str, Any]) -> Sequence[str]:
+    said = node.get("type", ())
+    return [said] if isinstance(said, str) else said
 
 
 def used(tool: Tool, given: Mapping[str, Json]) -> Mapping[str, Json]:

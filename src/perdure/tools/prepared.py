@@ -32,6 +32,7 @@ from .pages import excerpt
 from .screening import Showing, cleaned, refusal
 from .seams import Process
 from .storable import clean, clean_part, finite, raised
+from .told import Told
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -126,6 +127,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         """Never raises but on cancellation. The result always has its label."""
         bench, labels = self.bench, self.bench.labels
         said, read = bench.context(), SELF
+        told = None if bench.refusals is None else Told(bench.refusals)
         if self.effects:
             read = read_label(self.touches, self.command, bench)
         if self.command is not None:
@@ -139,7 +141,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
                 result = failed(f"{self.tool.name} was not run: {error}")
                 return msgspec.structs.replace(result, label=SELF.join(said))
         try:
-            result = await self._run(said, key=key, emit=emit, resumed=resumed)
+            result = await self._run(said, told, key=key, emit=emit, resumed=resumed)
             heard = labels.running(key) if labels is not None and tracked else None
             read = read.join(heard) if heard is not None and heard.tainted else read
         finally:
@@ -149,6 +151,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
             read = read_label(self.touches, self.command, bench)
         outside = () if self.command is not None else self.effects
         label = result_label(result, self.tool, outside, read, said)
+        label = label if told is None else label.join(told.label)
         seal(result, label, bench.artifacts, labels)
         return msgspec.structs.replace(result, label=label)
 
@@ -183,21 +186,33 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
             await asyncio.shield(ending)
 
     async def _run(
-        self, said: Label, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
+        self,
+        said: Label,
+        told: Told | None,
+        *,
+        key: str,
+        emit: Callable[[AnyDelta], None],
+        resumed: bool,
     ) -> ToolResult:
         screen = self.bench.screen
         if screen is None:
-            return await self._attempt(said, key=key, emit=emit, resumed=resumed)
+            return await self._attempt(said, told, key=key, emit=emit, resumed=resumed)
         if why := refusal(screen, self.touches, self.call.arguments):
             return failed(f"{self.tool.name}: {why}", "denied")
         showing = Showing(screen, emit)
         try:
-            return await self._attempt(said, key=key, emit=showing, resumed=resumed)
+            return await self._attempt(said, told, key=key, emit=showing, resumed=resumed)
         finally:
             showing.flush()
 
     async def _attempt(
-        self, said: Label, *, key: str, emit: Callable[[AnyDelta], None], resumed: bool
+        self,
+        said: Label,
+        told: Told | None,
+        *,
+        key: str,
+        emit: Callable[[AnyDelta], None],
+        resumed: bool,
     ) -> ToolResult:
         bench, tool = self.bench, self.tool
         reader = None if bench.reader is None else Metered(bench.reader)
@@ -217,7 +232,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
             reader=reader,
             egress=self._way_out(),
             search=bench.search(),
-            refusals=bench.refusals,
+            refusals=told,
         )
         limit: asyncio.Timeout | None = None
         try:

@@ -233,7 +233,8 @@ class Refusals(Protocol):
     def mark(self) -> int:
         """Before a command, for `since`."""
 
-    def since(self, mark: int) -> Sequence[str]: ...
+    def since(self, mark: int) -> tuple[Sequence[str], Label]:
+        """And the label of these words: which command has asked is not known, so of all of them."""
 
 
 class Commands(Protocol):

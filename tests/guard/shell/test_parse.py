@@ -130,6 +130,16 @@ def test_a_program_that_appears_later_is_seen_although_the_line_was_read_before(
     assert (before.program, after.program) == ("", str(tmp_path / "tool"))
 
 
+def test_whether_there_is_a_bash_is_looked_up_each_time(tmp_path: Path) -> None:
+    """Without one, `[[` is a program's name, and it is sh that reads the line."""
+    assert parse("[[ -f a ]]", workdir=tmp_path, search=str(tmp_path)).unknown
+    (tmp_path / "bash").write_text("")
+    (tmp_path / "bash").chmod(0o755)
+    assert not parse("[[ -f a ]]", workdir=tmp_path, search=str(tmp_path)).unknown
+    (tmp_path / "bash").unlink()
+    assert parse("[[ -f a ]]", workdir=tmp_path, search=str(tmp_path)).unknown
+
+
 def test_files_that_are_read_and_written() -> None:
     (cat,) = read("cat a > b < c").commands
     assert (set(cat.reads), cat.writes) == ({str(WORK / "a"), str(WORK / "c")}, (str(WORK / "b"),))

@@ -13,7 +13,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,9 +45,9 @@ from perdure.kernel.events import ApprovalId, ApprovalRequested, MessageMode
 
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
+"""How often the display is refreshed while something runs: spinner and clock."""
 CALM_SECONDS = 0.3
 """Between a question, or what was typed last, and a key that answers it."""
-"""How often the display is refreshed while something runs: spinner and clock."""
 TWICE_SECONDS = 2.0
 """Within which a second Ctrl-C leaves."""
 MENU_ROWS = 6
@@ -65,8 +65,12 @@ STYLE = Style.from_dict(
 
 
 class LiveChat:
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(
+        self, conversation: Conversation, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock`: seconds that only go forward."""
         self.conversation = conversation
+        self._clock = clock
         self.pastes = Pastes()
         self.denying: Sequence[ApprovalRequested] = ()
         """Set while the person types why not."""
@@ -113,7 +117,7 @@ class LiveChat:
         try:
             async with asyncio.TaskGroup() as self._work:
                 conversation.follow()
-                self._began = time.monotonic()
+                self._began = self._clock()
                 await self.app.run_async(handle_sigint=False)
         finally:
             ticker.cancel()
@@ -180,7 +184,7 @@ class LiveChat:
 
     def _status(self) -> StyleAndTextTuples:
         columns = self.output.get_size().columns
-        if time.monotonic() - self._interrupted_at < TWICE_SECONDS:
+        if self._clock() - self._interrupted_at < TWICE_SECONDS:
             return [("class:note", "Ctrl-C again to leave"[: columns - 1])]
         return [("class:status", self._region.status(columns))]
 
@@ -263,12 +267,12 @@ class LiveChat:
     # Typing -----------------------------------------------------------------------------------------
 
     def _on_typed(self, buffer: Buffer) -> None:
-        self._typed_at = time.monotonic()
+        self._typed_at = self._clock()
 
     def _watch_question(self) -> None:
         asked = [r.approval for r in self.conversation.questions]
         if asked != self._asked:
-            self._asked, self._asked_at = asked, time.monotonic()
+            self._asked, self._asked_at = asked, self._clock()
             self.denying = ()
 
     def questions(self) -> Sequence[ApprovalRequested]:
@@ -277,7 +281,7 @@ class LiveChat:
         asked = self.conversation.questions
         if self.denying or self.buffer.text or any(r.approval in self._answered for r in asked):
             return ()
-        calm = time.monotonic() - max(self._asked_at, self._typed_at)
+        calm = self._clock() - max(self._asked_at, self._typed_at)
         return asked if self._asked == [r.approval for r in asked] and calm > CALM_SECONDS else ()
 
     def one_by_one(self) -> None:
@@ -285,7 +289,7 @@ class LiveChat:
 
     def just_begun(self) -> bool:
         """What is read now was typed before the input line was there."""
-        return time.monotonic() - self._began < 0.3
+        return self._clock() - self._began < 0.3
 
     def submit(self, mode: MessageMode = "steer") -> None:
         if self.denying:
@@ -352,7 +356,7 @@ class LiveChat:
 
     def interrupt(self) -> None:
         """Ctrl-C: clear the line, or stop the turn, or (twice) leave."""
-        now = time.monotonic()
+        now = self._clock()
         again = now - self._interrupted_at < TWICE_SECONDS
         if self.denying:
             self.denying = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perdure.cli.common import ago, drive, echo_json, place_of, styled, terminal_width
+from perdure.cli.common import ago, drive, echo_json, kept_place_of, styled, terminal_width
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
@@ -45,7 +45,7 @@ def approvals(
     perdure approvals ID allow        answer (the end of the id is enough)
     perdure approvals all deny        answer all of them
     """
-    place = place_of(ctx)
+    place = kept_place_of(ctx)
     if approval is None:
         return drive(_list(place, session, as_json))
     if answer is None:

@@ -47,6 +47,12 @@ def create(ctx: click.Context, dest: str) -> int:
             progress=progress.show,
         )
     click.echo(f"{made.name}: {_summary(made.manifest)}; {_size(made.new_bytes)} new")
+    if "://" not in dest and Path(dest).expanduser().resolve().is_relative_to(place.root.resolve()):
+        click.echo(
+            f"{one_line(dest)} lies within the workspace: it is lost with it, and commands of agents can "
+            "write there. Keep copies elsewhere.",
+            err=True,
+        )
     for problem in made.manifest.problems:
         click.echo(click.style("  problem: ", fg="yellow") + one_line(problem), err=True)
     return FAILED if made.manifest.problems else DONE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli.common import drive, place_of, table
+from perdure.cli.common import drive, kept_place_of, table
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
@@ -23,7 +23,7 @@ def budget(ctx: click.Context, as_json: bool) -> int:
 
     Caps are `budget` in agent.yaml and perdure.yaml, and `spending` in perdure.yaml for all agents.
     """
-    return drive(_show(place_of(ctx), as_json))
+    return drive(_show(kept_place_of(ctx), as_json))
 
 
 async def _show(place: Place, as_json: bool) -> int:

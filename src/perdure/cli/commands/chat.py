@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from perdure.cli.common import drive, place_of
-from perdure.cli.place import Place
+from perdure.cli.common import drive, kept_place_of, place_of
+from perdure.cli.place import Gone, Place
 
 
 @click.command()
@@ -50,7 +50,7 @@ def attach(ctx: click.Context, reference: str | None, listing: bool, plain: bool
 
     Any number of terminals can be attached to one session.
     """
-    place = place_of(ctx)
+    place = kept_place_of(ctx)
     if listing:
         from perdure.cli.commands.session import print_sessions
 
@@ -71,7 +71,8 @@ def _place(ctx: click.Context) -> Place:
         return place_of(ctx)
     except Problem as problem:
         asks = sys.stdin.isatty() and sys.stdout.isatty()
-        if problem.code != WORKSPACE or ctx.find_root().obj or not asks:
+        missing = problem.code == WORKSPACE and not isinstance(problem, Gone)
+        if not missing or ctx.find_root().obj or not asks:
             raise
     click.echo("There is no workspace yet.")
     if not click.confirm("Create one now?", default=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perdure.cli.common import drive, place_of, resolve
+from perdure.cli.common import drive, kept_place_of, resolve
 from perdure.cli.link import Link
 from perdure.cli.problems import DONE
 from perdure.cli.view.clean import clean
@@ -20,7 +20,7 @@ def context(ctx: click.Context, reference: str | None, request: str | None, as_j
     """Show what a model call of a session contained."""
 
     async def work() -> dict[str, Json]:
-        async with Link(place_of(ctx)) as link:
+        async with Link(kept_place_of(ctx)) as link:
             view = await resolve(link.client, reference)
             return await link.client.context(view.id, request)
 

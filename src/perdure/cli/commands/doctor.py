@@ -50,6 +50,8 @@ def doctor(ctx: click.Context) -> int:
         _models,
         _policy,
         checks.trust,
+        checks.secrets,
+        checks.tokens,
         checks.ways_out,
         _sandbox,
         _server,
@@ -63,7 +65,8 @@ def doctor(ctx: click.Context) -> int:
             place = locate_server(option if isinstance(option, str) else None)
         except Exception:
             return FAILED  # there is none, or it is somebody else's
-        todo = (_disk, checks.clock, checks.trust, _server)  # those that need no perdure.yaml
+        # Those that need no perdure.yaml.
+        todo = (_disk, checks.clock, checks.trust, checks.secrets, checks.tokens, _server)
     else:
         report(Finding("ok", f"workspace {place.root}"))
     for check in todo:
@@ -234,7 +237,7 @@ def _server(place: Place) -> Iterator[Finding]:
         yield of_error(server_process.unreachable(place, found))
         return
     if found.file is None:
-        yield from checks.port(place)
+        checks.port(place)
         yield Finding("ok", "the server does not run; it is started when needed")
         return
     if not found.alive:

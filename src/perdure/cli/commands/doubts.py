@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from perdure.cli.common import ago, drive, echo_json, place_of, resolve
+from perdure.cli.common import ago, drive, echo_json, kept_place_of, resolve
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
@@ -38,7 +38,7 @@ def doubts(
     perdure doubts ID happened        it was done: the agent is told not to do it again
     perdure doubts ID again           it was not done: the agent is told to do it
     """
-    place = place_of(ctx)
+    place = kept_place_of(ctx)
     if answer is None:
         return drive(_list(place, reference, as_json))
     return drive(_settle(place, reference, answer, call))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
 
-from perdure.cli.common import echo_json, place_of
+from perdure.cli.common import echo_json, kept_place_of
 from perdure.cli.problems import DONE, FAILED
 from perdure.cli.view.clean import one_line
 
@@ -21,6 +22,8 @@ def label() -> None:
     """
 
 
+SHOWN = 10
+"""Paths, before it is asked about a folder."""
 PATHS = click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -34,7 +37,7 @@ def show(ctx: click.Context, paths: tuple[Path, ...], as_json: bool) -> int:
     """Print the labels of files. Of a folder: of all that lies in it."""
     from perdure.runtime.labelling import file_labels
 
-    place, missing = place_of(ctx), False
+    place, missing = kept_place_of(ctx, files=True), False
     labels = file_labels(place.state)
     try:
         for path in paths:
@@ -43,9 +46,10 @@ def show(ctx: click.Context, paths: tuple[Path, ...], as_json: bool) -> int:
             missing = missing or not os.path.lexists(real)
             if as_json:
                 echo_json({"path": str(real), "label": found, "words": found.words})
+            elif os.path.lexists(real):
+                click.echo(f"{one_line(str(path))}: {one_line(found.words)}")
             else:
-                gone = "" if os.path.lexists(real) else " (there is no such file)"
-                click.echo(f"{one_line(str(path))}: {one_line(found.words)}{gone}")
+                click.echo(f"{one_line(str(path))}: there is no such file", err=True)
     finally:
         labels.close()
     return FAILED if missing else DONE
@@ -53,28 +57,50 @@ def show(ctx: click.Context, paths: tuple[Path, ...], as_json: bool) -> int:
 
 @label.command("clear")
 @PATHS
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, when it is a folder.")
 @click.pass_context
-def clear(ctx: click.Context, paths: tuple[Path, ...]) -> int:
-    """Vouch for files as they are now: they count as yours. Of a folder: all that lies in it.
+def clear(ctx: click.Context, paths: tuple[Path, ...], yes: bool) -> int:
+    """Vouch for files as they are now: they count as yours. Of a folder: all that lies in it, but for other
+    workspaces and what Perdure keeps.
 
     A change by an agent that has read what others wrote labels a file again.
     """
     from perdure.runtime.labelling import file_labels
 
-    labels = file_labels(place_of(ctx).state)
+    place = kept_place_of(ctx, files=True)
+    labels, own = file_labels(place.state), os.path.realpath(place.state)
+    wanted = [Path(os.path.realpath(path.expanduser())) for path in paths]
     try:
-        cleared = [
-            done
-            for path in paths
-            for done in labels.clear(Path(os.path.realpath(path.expanduser())))
-        ]
+        for folder in (path for path in wanted if path.is_dir() and not yes):
+            found = labels.clearable(folder)
+            if found and found != [folder]:
+                _confirm(folder, found)
+        cleared = [done for path in wanted for done in labels.clear(path)]
+        kept = [path for path in wanted if path.is_dir() and labels.foreign(str(path))]
+        foreign = [path for path in kept if str(path) != own]
     finally:
         labels.close()
     for done in cleared:
         click.echo(f"Cleared: {one_line(str(done))}")
-    if not cleared:
+    for path in foreign:
+        root = path.parent if path.name == ".perdure" else path
+        click.echo(
+            f"{one_line(str(path))} belongs to a workspace of its own; what lies in it was left as it is. "
+            f"If you trust it: perdure --workspace {shlex.quote(str(root))} label clear PATH",
+            err=True,
+        )
+    if not cleared and not foreign:
         click.echo("Nothing there was labelled as written by others.", err=True)
     return DONE
+
+
+def _confirm(folder: Path, found: list[Path]) -> None:
+    for path in found[:SHOWN]:
+        click.echo(f"  {one_line(str(path))}", err=True)
+    if len(found) > SHOWN:
+        click.echo(f"  and {len(found) - SHOWN:,} more", err=True)
+    what = f"{len(found):,} files and folders" if len(found) != 1 else "this"
+    click.confirm(f"Vouch for {what} in {one_line(str(folder))}?", abort=True, err=True)
 
 
 @label.command("reset")
@@ -90,7 +116,7 @@ def reset(ctx: click.Context, yes: bool) -> int:
 
     if not yes:
         click.confirm("Count every file of this workspace as yours, as it is now?", abort=True)
-    labels = file_labels(place_of(ctx).state)
+    labels = file_labels(kept_place_of(ctx, files=True).state)
     try:
         labels.reset()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perdure.cli.common import ago, drive, place_of
+from perdure.cli.common import ago, drive, kept_place_of
 from perdure.cli.link import Link
 from perdure.cli.place import Place
 from perdure.cli.problems import DONE
@@ -20,7 +20,7 @@ def outbox(ctx: click.Context, as_json: bool) -> int:
 
     Channels are named in perdure.yaml; `perdure run --deliver NAME` uses one.
     """
-    return DONE if ctx.invoked_subcommand else drive(_list(place_of(ctx), as_json))
+    return DONE if ctx.invoked_subcommand else drive(_list(kept_place_of(ctx), as_json))
 
 
 @outbox.command("retry")
@@ -30,7 +30,7 @@ def retry(ctx: click.Context, delivery: str) -> int:
     """Send a failed or unconfirmed answer again (the end of its id is enough)."""
 
     async def work() -> int:
-        async with Link(place_of(ctx)) as link:
+        async with Link(kept_place_of(ctx)) as link:
             near = [x for x in await link.client.letters() if x.delivery.endswith(delivery)]
             if len(near) != 1:
                 said = f"'{delivery}' is not unique" if near else f"no delivery '{delivery}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,7 @@ def explain(
     from perdure.agents import open_workspace
     from perdure.runtime.foretelling import foretell
 
-    values = _arguments(arguments)
+    values = _arguments(arguments, tool)
     if command is not None:
         values["command"] = command
     place = place_of(ctx)
@@ -183,11 +184,13 @@ def _differences(place: Place, case: Case) -> Iterator[tuple[str, str]]:
             yield f"rules: {case.rules}", f"rules: {said.effect}: {said.reason}"
 
 
-def _arguments(text: str | None) -> dict[str, object]:
+def _arguments(text: str | None, tool: str) -> dict[str, object]:
     try:
         values = json.loads(text or "{}")
     except ValueError as error:
-        raise click.UsageError(f"the arguments are not JSON: {error}") from None
+        meant = f" Is it a command? perdure policy explain bash -c {shlex.quote(str(text))}"
+        hint = meant if tool == "bash" else ""
+        raise click.UsageError(f"the arguments are not JSON: {error}.{hint}") from None
     if not isinstance(values, dict):
         raise click.UsageError("the arguments must be a JSON object")
     return values

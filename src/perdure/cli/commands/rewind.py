@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli.common import ago, drive, place_of, resolve, table
+from perdure.cli.common import ago, drive, kept_place_of, resolve, table
 from perdure.cli.link import Link
 from perdure.cli.problems import DONE, USAGE, Problem
 from perdure.cli.view.clean import one_line
@@ -92,7 +92,7 @@ def rewind(
     perdure rewind ID --to 12 --files
     perdure rewind ID --undo
     """
-    place = place_of(ctx)
+    place = kept_place_of(ctx)
     if as_json and not (listing or yes):
         raise click.UsageError("--json needs --list or --yes: nothing can be asked then.", ctx)
 

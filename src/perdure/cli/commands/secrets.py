@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from perdure.cli.common import ago, echo_json, place_of, table
+from perdure.cli import known
+from perdure.cli.common import ago, echo_json, kept_place_of, place_of, table
 from perdure.cli.problems import DONE, USAGE, Problem
 
 if TYPE_CHECKING:
@@ -58,15 +59,13 @@ def secrets() -> None:
     """
 
 
-def _vault(ctx: click.Context) -> tuple[Workspace, Vault]:
+def _vault(ctx: click.Context) -> Vault:
     import os
 
-    from perdure.agents import open_workspace
     from perdure.sealing import config_folder
     from perdure.secrets import Vault
 
-    workspace = open_workspace(place_of(ctx).root)
-    return workspace, Vault(workspace.private, config_folder(os.environ))
+    return Vault(kept_place_of(ctx, files=True).state, config_folder(os.environ))
 
 
 @secrets.command("set")
@@ -81,7 +80,8 @@ def set_(ctx: click.Context, /, name: str, value: str | None, **bound: Any) -> i
     from perdure.secrets.bindings import DEFAULT_HEADER, DEFAULT_TOOL, checked
 
     name_of(name)
-    _, vault = _vault(ctx)
+    vault = _vault(ctx)
+    _there(ctx, bound)
     if not any((bound["headers"], bound["queries"], bound["path"], bound["body"])):
         bound["headers"] = (DEFAULT_HEADER,)
     bound["tools"] = bound["tools"] or (DEFAULT_TOOL,)
@@ -100,7 +100,7 @@ def set_(ctx: click.Context, /, name: str, value: str | None, **bound: Any) -> i
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> int:
     """Names, bindings, ages and last uses; never values."""
-    _, vault = _vault(ctx)
+    vault = _vault(ctx)
     found, last = vault.list(), vault.uses.last()
     if as_json:
         import msgspec
@@ -115,13 +115,14 @@ def list_(ctx: click.Context, as_json: bool) -> int:
             one.name,
             ", ".join(one.binding.hosts) or "nowhere",
             ", ".join(one.binding.tools),
+            ", ".join(one.binding.agents) or "all",
             ago(one.changed),
             ago(last[one.name]) if one.name in last else "never",
             "; ".join(one.binding.places),
         )
         for one in found
     ]
-    for line in table(("NAME", "HOSTS", "TOOLS", "SET", "LAST USE", "WHERE"), rows):
+    for line in table(("NAME", "HOSTS", "TOOLS", "AGENTS", "SET", "LAST USE", "WHERE"), rows):
         click.echo(line)
     return DONE
 
@@ -133,7 +134,7 @@ def list_(ctx: click.Context, as_json: bool) -> int:
 def rotate(ctx: click.Context, name: str, value: str | None) -> int:
     """Another value for the same secret; its bindings stay."""
     _not_here(value, f"perdure secrets rotate {name}")
-    _, vault = _vault(ctx)
+    vault = _vault(ctx)
     vault.get(name)
     vault.rotate(name, _ask(name))
     click.echo(f"secret://{name} has a new value. The next request uses it.")
@@ -145,7 +146,7 @@ def rotate(ctx: click.Context, name: str, value: str | None) -> int:
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> int:
     """Forget a secret. What was recorded of its uses stays."""
-    _, vault = _vault(ctx)
+    vault = _vault(ctx)
     vault.remove(name)
     click.echo(f"secret://{name} is forgotten. Revoke it where it was issued, if it may be known.")
     return DONE
@@ -159,7 +160,8 @@ def grant(ctx: click.Context, /, name: str, **bound: Any) -> int:
     """Let a secret be used at more places. Shows what changes."""
     if not any(bound.values()):
         raise Problem("grant what?", hint="Name a --host, --header, --tool, …", code=USAGE)
-    _, vault = _vault(ctx)
+    vault = _vault(ctx)
+    _there(ctx, bound)
     before, after = vault.grant(name, _binding(bound))
     had, has = _lines(before), _lines(after)
     new = [line for line in has if line not in had]
@@ -179,10 +181,11 @@ def grant(ctx: click.Context, /, name: str, **bound: Any) -> int:
 @click.pass_context
 def audit_(ctx: click.Context, name: str, as_json: bool) -> int:
     """Everything that can use each secret, and its uses; models' keys and server tokens too."""
+    from perdure.agents import open_workspace
     from perdure.runtime.audit import audit
     from perdure.secrets import name_of
 
-    workspace, vault = _vault(ctx)
+    workspace, vault = open_workspace(place_of(ctx).root), _vault(ctx)
     rows = audit(workspace, vault, name_of(name) if name else "")
     if not name:
         rows += _tokens(workspace)
@@ -234,6 +237,14 @@ def _audited(row: Audited) -> list[str]:
             end = f"  REFUSED: {use.refused}" if use.refused else ""
             lines.append(f"    {at}  {use.host}  {use.position}  {use.tool}  {who}{end}".rstrip())
     return lines
+
+
+def _there(ctx: click.Context, bound: dict[str, Any]) -> None:
+    """Raises UsageError for a tool or an agent that there is not: what is called so later would get it."""
+    private = kept_place_of(ctx, files=True, say=False).state
+    if bound["tools"]:
+        known.check("tool", bound["tools"], known.tools(private))
+    known.check("agent", bound["agents"], known.agents(private))
 
 
 def _binding(bound: dict[str, Any]) -> Binding:

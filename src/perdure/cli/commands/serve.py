@@ -92,6 +92,8 @@ def status(ctx: click.Context, as_json: bool) -> int:
         click.echo(click.style(f"DANGEROUS: {name} runs whatever no rule denies", fg="red"))
     for told in report.uncontained:
         click.echo(click.style(f"DANGEROUS: {told}", fg="red"))
+    for told in report.unread:
+        click.echo(click.style("✗ ", fg="red") + told)
     if report.trouble:
         told = report.trouble.replace("\n", "\n  ")
         click.echo(click.style("✗ ", fg="red") + f"{told}\n  What it said before stays in use.")
@@ -140,7 +142,7 @@ async def _stop(place: Place, server: ServerFile) -> None:
     else:
         raise server_process.unreachable(place, server_process.look(place))
     deadline = time.monotonic() + STOP_SECONDS
-    while server_process.alive(server.pid):
+    while not server_process.gone(place, server.pid):
         if time.monotonic() > deadline:
             raise Problem(
                 f"the server (process {server.pid}) did not stop in {STOP_SECONDS:.0f} seconds.",
@@ -155,7 +157,7 @@ async def _stop(place: Place, server: ServerFile) -> None:
 @click.pass_context
 def reload(ctx: click.Context) -> int:
     """Read agents, policy and hooks again. Exit code: 1 when some file is wrong."""
-    place = place_of(ctx)
+    place = _place(ctx)
 
     async def work() -> tuple[tuple[str, ...], tuple[str, ...]]:
         server = await server_process.running(place)

@@ -14,7 +14,7 @@ from perdure.cli.common import (
     ago,
     drive,
     echo_json,
-    place_of,
+    kept_place_of,
     resolve,
     styled,
     table,
@@ -47,7 +47,7 @@ def session() -> None:
 @click.pass_context
 def list_(ctx: click.Context, limit: int, agent: str | None, as_json: bool) -> int:
     """List sessions, newest first."""
-    return drive(print_sessions(place_of(ctx), limit, agent, as_json))
+    return drive(print_sessions(kept_place_of(ctx), limit, agent, as_json))
 
 
 async def print_sessions(place: Place, limit: int, agent: str | None, as_json: bool) -> int:
@@ -87,7 +87,7 @@ def _row(view: SessionView) -> tuple[str, ...]:
 @click.pass_context
 def show(ctx: click.Context, reference: str | None, events: bool, after: int) -> int:
     """Print a session's transcript."""
-    return drive(_show(place_of(ctx), reference, events, after))
+    return drive(_show(kept_place_of(ctx), reference, events, after))
 
 
 async def _show(place: Place, reference: str | None, events: bool, after: int) -> int:
@@ -130,7 +130,7 @@ def resume(ctx: click.Context, reference: str | None) -> int:
     backup in the middle of its work."""
 
     async def work() -> SessionView:
-        async with Link(place_of(ctx)) as link:
+        async with Link(kept_place_of(ctx)) as link:
             view = await resolve(link.client, reference)
             return await link.client.resume(view.id)
 
@@ -152,7 +152,7 @@ def fork(ctx: click.Context, reference: str, at: int | None) -> int:
     """Start a new session from another one's past. The other stays as it is."""
 
     async def work() -> SessionView:
-        async with Link(place_of(ctx)) as link:
+        async with Link(kept_place_of(ctx)) as link:
             parent = await resolve(link.client, reference)
             return await link.client.fork(parent.id, at)
 
@@ -170,7 +170,7 @@ def stop(ctx: click.Context, reference: str) -> int:
     """Stop a session's running turn, with all it started."""
 
     async def work() -> tuple[SessionView, bool]:
-        async with Link(place_of(ctx)) as link:
+        async with Link(kept_place_of(ctx)) as link:
             view = await resolve(link.client, reference)
             return view, await link.client.stop(view.id)
 
@@ -196,7 +196,7 @@ def delete(ctx: click.Context, references: tuple[str, ...], yes: bool) -> int:
                 await link.client.delete(view.id)
                 click.echo(f"{view.id}: deleted")
 
-    place = place_of(ctx)
+    place = kept_place_of(ctx)
     views = drive(find())
     if not yes:
         for view in views:
@@ -225,7 +225,7 @@ def export(ctx: click.Context, reference: str, kind: str, output: str | None) ->
 
     A file or a pipe gets every byte as it is; on a terminal control characters are shown as signs.
     """
-    place = place_of(ctx)
+    place = kept_place_of(ctx, files=True)
     found = _stored(place, reference)
     if output is None:
         if not sys.stdout.isatty():
@@ -283,7 +283,7 @@ def verify(ctx: click.Context, reference: str | None, every: bool, repair: bool)
     """
     from perdure.kernel.events import SessionId
 
-    place = place_of(ctx)
+    place = kept_place_of(ctx, files=True)
     bad: list[str] = []
     with _Store(place) as store:
         for name in list(store.ids()) if every else [SessionId(_stored(place, reference))]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli.common import ago, place_of, table
+from perdure.cli.common import ago, kept_place_of, place_of, table
 from perdure.cli.problems import DONE, Problem
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def _store(ctx: click.Context) -> TokenStore:
     from perdure.agents.workspace import PRIVATE
     from perdure.server.tokens import FILE, TokenStore
 
-    return TokenStore(place_of(ctx).root / PRIVATE / FILE)
+    return TokenStore(kept_place_of(ctx, files=True).root / PRIVATE / FILE)
 
 
 @click.group()
@@ -70,7 +70,14 @@ def create(
 
     _known(ctx, agents)
     words = trust or default_trust(wanted)  # type: ignore[arg-type]
-    _, text = _store(ctx).create(
+    store = _store(ctx)
+    if had := [t for t in store.list() if t.name == name]:
+        state = "" if store.alive(had[0].id) else ", expired"
+        raise Problem(
+            f"there is a token called {name} already ({had[0].id}{state}).",
+            hint=f"Take it back first: perdure token revoke {had[0].id}\nOr choose another name.",
+        )
+    _, text = store.create(
         name,
         wanted,  # type: ignore[arg-type]  # click has checked them
         agents=agents or None,
@@ -152,7 +159,8 @@ def revoke(ctx: click.Context, reference: str) -> int:
     if len(near) != 1:
         raise Problem(
             f"'{reference}' names {len(near) or 'no'} token{'s' if near else ''}.",
-            hint="Use its ID: perdure token list" if near else "See them: perdure token list",
+            hint="\n".join(f"perdure token revoke {t.id}   (made {ago(t.created)})" for t in near)
+            or "See them: perdure token list",
         )
     for gone in store.revoke(near[0].id):
         click.echo(f"Revoked: {gone.name} ({gone.id})")

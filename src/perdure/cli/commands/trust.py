@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli.common import echo_json, place_of
+from perdure.cli.common import echo_json, kept_place_of
 from perdure.cli.problems import DONE
 from perdure.cli.view.clean import one_line
 
@@ -103,4 +103,4 @@ def _kind(key: str) -> str:
 def _file(ctx: click.Context) -> TrustFile:
     from perdure.guard.trust import NAME, TrustFile
 
-    return TrustFile(place_of(ctx).state / NAME)
+    return TrustFile(kept_place_of(ctx, files=True).state / NAME)

@@ -228,8 +228,10 @@ class Story:
                 text = f"hook {event.hook} {event.action}: {event.detail}".rstrip(": ")
                 self._note(text, "warning" if bad else "dim")
             case e.LimitReached() as event:
-                if not event.final:  # else the turn's end says it
+                if not event.final:
                     self._note(f"{told(event)} The agent sums up.", "warning")
+                elif self.turn is None:  # else the turn's end says it
+                    self._note(told(event), "warning")
             case e.ResultsCleared(freed=freed):
                 self._note(f"old tool results left the context (about {tokens(freed)} freed)")
             case e.ContextCompacted() as event:

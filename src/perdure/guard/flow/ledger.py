@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from perdure.kernel.events import (
+    AnyEvent,
     CallId,
     Json,
     MessageReceived,
@@ -28,7 +31,9 @@ from .view import Declared
 from .words import Words, deleting, urls_in
 
 WAITING = 8_000_000
-"""Characters of results that wait to be looked at; the oldest are dropped, and can endorse nothing then."""
+"""Characters of results, their data included, that wait to be looked at; beyond it what a quarter of them
+hold, the oldest, is dropped, and can endorse nothing then. Calls and messages stay: without them the model's
+own words would pass for others'."""
 AT_ONCE, LITTLE = 20, 100_000
 """Records, and characters of results in them, that are looked at in between."""
 WRITTEN = 500_000
@@ -36,6 +41,8 @@ WRITTEN = 500_000
 SETTLED = "settled"
 """Source of messages that the runtime words; older logs have the model's arguments in them, unlabelled."""
 _EVENTS = (MessageReceived, ModelResponded, ToolStarted, ToolFinished)
+_NODE = 8
+"""Characters for which a number, a list or a record in a result's data counts."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,22 +74,28 @@ class Ledger:
     def feed(self, record: Record) -> None:
         """Cheap: it is looked at when something is to be weighed."""
         self._first = self._first or record.seq
-        if not isinstance(record.event, _EVENTS):
+        needed = _needed(record)
+        if needed is None:
             return
+        size = _size(needed.event.result) if isinstance(needed.event, ToolFinished) else 0
         with self._arriving:
-            self._waiting.append(record)
-            if isinstance(record.event, ToolFinished):
-                self._size += _size(record.event.result)
+            self._waiting.append(needed)
+            if size:
+                self._size += size
                 if self._size > WAITING:
                     self._forget()
 
     def _forget(self) -> None:
         kept: deque[Record] = deque()
         for record in self._waiting:
-            if self._size > WAITING and isinstance(record.event, ToolFinished):
-                self._size -= _size(record.event.result)
-            else:
-                kept.append(record)
+            event = record.event
+            if self._size > WAITING * 3 // 4 and isinstance(event, ToolFinished):
+                self._size -= _size(event.result)
+                # That it was made, and paid, is known all the same.
+                record = _with(
+                    record, replace(event, result=replace(event.result, parts=(), data={}))
+                )
+            kept.append(record)
         self._waiting = kept
 
     def behind(self) -> bool:
@@ -246,8 +259,54 @@ def strings(value: Json) -> Iterator[str]:
             stack.extend(one.values())
 
 
+def _needed(record: Record) -> Record | None:
+    """What `_take` reads of it: no pictures, no thoughts, nothing in a provider's own format."""
+    event = record.event
+    if isinstance(event, ModelResponded):
+        calls = event.calls
+        if not calls:
+            return None
+        whole = len(calls) == len(event.parts) and event.native is None
+        return record if whole else _with(record, replace(event, parts=calls, native=None))
+    if isinstance(event, ToolFinished):
+        result = event.result
+        if result.status != "ok":
+            return None
+        texts = _texts(result.parts)
+        if len(texts) == len(result.parts):
+            return record
+        return _with(record, replace(event, result=replace(result, parts=texts)))
+    if isinstance(event, MessageReceived):
+        texts = _texts(event.parts)
+        return (
+            record if len(texts) == len(event.parts) else _with(record, replace(event, parts=texts))
+        )
+    return record if isinstance(event, ToolStarted) and event.arguments is not None else None
+
+
+def _texts(parts: Iterable[object]) -> tuple[Text, ...]:
+    return tuple(p for p in parts if isinstance(p, Text))
+
+
+def _with(record: Record, event: AnyEvent) -> Record:
+    return replace(record, event=event)
+
+
 def _size(result: ToolResult) -> int:
-    return sum(len(p.text) for p in result.parts if isinstance(p, Text))
+    size = sum(len(text.text) for text in _texts(result.parts))
+    waiting: list[Json] = [*result.data, *result.data.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            size += len(one)
+            continue
+        size += _NODE
+        if isinstance(one, list | tuple):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one)
+            waiting.extend(one.values())
+    return size
 
 
 def _made(result: ToolResult, key: str) -> Iterator[str]:

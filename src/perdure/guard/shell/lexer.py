@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .model import HOLE, Word
+from .variables import added, risky
 
 
 class Unclear(Exception):
@@ -116,7 +117,9 @@ class Lexer:
             begin = at
             word, at = self.word(at, end, value=True)
             number = _ARITHMETIC.fullmatch(text, begin, at)
-            found.assignments.append((m[1], Word("0", HOLE) if number else word))
+            value = Word("0", HOLE) if number else word
+            # What is put behind another value may make any value of it.
+            found.assignments.append((m[1], None if added(m) and risky(m[1]) else value))
             return at
         if not self._bash:
             raise Unclear("arrays are not known to sh")

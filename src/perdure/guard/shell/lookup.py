@@ -46,6 +46,24 @@ def locate(name: str, search: str, folders: Sequence[str]) -> tuple[str, str]:
     return "", f"there is no program {name}"
 
 
+_last: dict[tuple[str, str, tuple[str, ...]], str] = {}
+"""Where a program was found the last time: it is looked for there first."""
+_LAST_KEPT = 64
+
+
+def there_is(name: str, search: str, folders: Sequence[str]) -> bool:
+    """Would this name run any program now? Looks at the disk."""
+    key = (name, search, tuple(folders))
+    if (known := _last.get(key)) is not None and _runs(known):
+        return True
+    found, _ = locate(name, search, folders)
+    if found:
+        if len(_last) >= _LAST_KEPT:
+            _last.clear()
+        _last[key] = found
+    return bool(found)
+
+
 @functools.lru_cache(8)
 def _searched(search: str) -> tuple[tuple[str, bool, bool], ...]:
     """The folders of a PATH without a slash at the end, whether each is relative, and the system's."""

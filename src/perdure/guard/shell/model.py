@@ -90,6 +90,9 @@ class Parsed:
     """Why the line is not wholly understood; it may run commands besides those listed."""
     folders: tuple[str, ...] = ()
     """Where its commands may work: the working directory, and where `cd` leads."""
+    steers: tuple[tuple[str, str | None], ...] = ()
+    """Variables that decide what programs run, each time with the value they get; None where only the run
+    tells. Of each of them `unknown` speaks as well."""
 
     @property
     def understood(self) -> bool:

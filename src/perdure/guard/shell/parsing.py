@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import shutil
 from pathlib import Path
 
 from .context import Context
-from .lookup import locate
+from .lookup import locate, there_is
 from .model import Parsed
 from .scene import Scene
 
@@ -19,7 +18,7 @@ def parse(command: str, *, workdir: Path, search: str | None = None) -> Parsed:
     process's). Never raises. Looks at the disk to find programs, never for anything else."""
     read, called = _read(command, os.fspath(workdir))
     found = os.environ.get("PATH", os.defpath) if search is None else search
-    if not _is_bash(found):
+    if not there_is("bash", found, read.folders):
         # Then it is sh that reads the line.
         read, called = _read(command, os.fspath(workdir), bash=False)
     commands = []
@@ -34,7 +33,11 @@ def parse(command: str, *, workdir: Path, search: str | None = None) -> Parsed:
         else:
             commands.append(one.located(program, foreign))
     return Parsed(
-        text=read.text, commands=tuple(commands), unknown=read.unknown, folders=read.folders
+        text=read.text,
+        commands=tuple(commands),
+        unknown=read.unknown,
+        folders=read.folders,
+        steers=read.steers,
     )
 
 
@@ -54,10 +57,6 @@ def _read(text: str, workdir: str, *, bash: bool = True) -> tuple[Parsed, frozen
         commands=tuple(scene.commands),
         unknown=tuple(scene.unknown),
         folders=tuple(scene.folders),
+        steers=tuple(scene.steers),
     )
     return read, frozenset(scene.called)
-
-
-@functools.lru_cache(8)
-def _is_bash(search: str) -> bool:
-    return shutil.which("bash", path=search) is not None

@@ -81,6 +81,7 @@ class Scene:
     unknown: dict[str, None] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
     folders: list[str] = field(default_factory=list)
+    steers: dict[tuple[str, str | None], None] = field(default_factory=dict)
     called: set[int] = field(default_factory=set)
     """Which commands call a function, by their place in the list."""
     _evaluated: set[str] = field(default_factory=set)
@@ -108,9 +109,14 @@ class Scene:
 
     def given(self, name: str, value: Word | None) -> None:
         if risky(name):
-            self.unclear(f"{name} is set, which decides what programs run")
+            self.steered(name, value)
         if value is None or value.text is None or not re.fullmatch(r"-?\d*", value.text):
             self._unsafe.add(name)
+
+    def steered(self, name: str, value: Word | None) -> None:
+        """A variable is set that decides what programs run."""
+        self.unclear(f"{name} is set, which decides what programs run")
+        self.steers[name, None if value is None or value.glob else value.text] = None
 
     def finish(self) -> None:
         if bad := sorted(self._evaluated & self._unsafe):

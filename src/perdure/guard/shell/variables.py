@@ -27,6 +27,11 @@ HARMLESS = re.compile(
 """Set before a command, they do not make it another one."""
 
 
+def added(assignment: re.Match[str]) -> bool:
+    """`NAME+=value`?"""
+    return assignment.string.startswith("+", assignment.end(1))
+
+
 def risky(name: str) -> bool:
     """Does some program run, load or look for what this variable says?"""
     return RISKY.match(name) is not None and HARMLESS.match(name) is None

@@ -16,8 +16,8 @@ from .view import View
 MARK = "\ue000"
 """Stands at both ends of a mark; from Unicode's private use area, so no one types it."""
 
-PATH = rf"(?:{MARK}\d+{MARK}|[^\s,;{MARK}]+)"
-"""A pattern for one path: quoted, or a word."""
+PATH = rf"(?:@?{MARK}\d+{MARK}|[^\s,;{MARK}]+)"
+"""A pattern for one path: quoted, or a word; after an @, as a chat completes it."""
 PATHS = rf"{PATH}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+){PATH})*"
 
 MAX_LINE = 2_000
@@ -96,7 +96,7 @@ class Found:
     def _meant(self, raw: str) -> str:
         if raw.lower() in _PRONOUNS:
             return self._last() or raw
-        path = restore(raw.rstrip(":"), self._kept)
+        path = restore((raw[1:] or raw if raw[:1] == "@" else raw).rstrip(":"), self._kept)
         return path.rstrip("/") or path
 
 

@@ -5,7 +5,9 @@ one's supervisor. It ends with its input; supervisors do not.
 
 What takes long for a command of the same kind is done while nothing else is: a spare supervisor is made
 when the command before it is over, or has been running for a while. Beside a command that starts, it
-would slow it down: joining a group of the kernel's makes everybody's forks wait.
+would slow it down: joining a group of the kernel's makes everybody's forks wait. A spare has the mounts
+of the moment it was made; so with each change of the machine's they all end, and no command gets to see
+what has been unmounted.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from ..walls import bounds, enter, ready
 from ..walls.plan import Traits
+from .mounts import Mounts
 from .processes import LINUX
 from .spare import Spare
 from .supervisor import Supervisor, adopt, let_go
@@ -32,7 +35,7 @@ PAUSE = 0.05
 """Seconds after which a command is one that takes its time."""
 KINDS = 2
 """Of commands, as their traits tell, for which a spare is kept."""
-SETTLED = 0.005
+MOMENT = 0.005
 """Seconds that whoever waits for a command gets to learn of its end, before its traces are removed."""
 
 
@@ -42,6 +45,7 @@ class Launching:
         """On which supervisors tell of their end, and of the groups that are to be removed."""
         os.set_blocking(self.news, False)
         os.set_blocking(self.tell, False)
+        self.mounts = Mounts()
         self._spares: dict[Traits, Spare] = {}
         self._wanted: dict[Traits, None] = {}
         """What there is to be a spare for, last what was last used."""
@@ -61,6 +65,8 @@ class Launching:
         traits = ready.traits_in(os.fsdecode(folder))
         pid = 0
         if traits is not None:
+            if self.mounts.have_changed():
+                self.dismiss()
             spare = self._spares.pop(traits, None)
             if spare is not None and spare.take(folder):
                 pid = spare.pid
@@ -82,7 +88,13 @@ class Launching:
         with contextlib.suppress(BlockingIOError):
             told = os.read(self.news, 1 << 16)
             self._left += [os.fsdecode(name) for name in told.split(b"\0") if name]
-        self._due = min(self._due, time.monotonic() + SETTLED)
+        self._due = min(self._due, time.monotonic() + MOMENT)
+
+    def dismiss(self) -> None:
+        """All spares. New ones are made after the next command: mounts may be changing all the time."""
+        for spare in self._spares.values():
+            spare.dismiss()
+        self._spares.clear()
 
     def chores(self) -> None:
         """What no command waits for."""
@@ -95,17 +107,22 @@ class Launching:
             del self._wanted[oldest]
             if (spare := self._spares.pop(oldest, None)) is not None:
                 spare.dismiss()
-        for traits in self._wanted:
+        for traits in self._wanted if self.mounts.are_told else ():
             if traits in self._spares:
                 continue
-            bounds.sweep([f for f in traits.cgroups if f not in self._swept])
-            self._swept.update(traits.cgroups)
+            self._sweep(traits.cgroups)
             with contextlib.suppress(OSError), no_stop():  # the next one is made when it is needed
                 self._spares[traits] = Spare(traits, self.tell)
 
     def clean(self) -> None:
         bounds.remove_groups(self._left)
+        self._sweep(group.rpartition("/")[0] for group in self._left)  # whatever the walls
         self._left.clear()
+
+    def _sweep(self, folders: Iterable[str]) -> None:
+        new = set(folders) - self._swept
+        bounds.sweep(sorted(new))
+        self._swept |= new
 
 
 @contextlib.contextmanager
@@ -129,17 +146,24 @@ def launch() -> None:
     poller = select.poll()
     poller.register(0, select.POLLIN)
     poller.register(launching.news, select.POLLIN)
+    if launching.mounts.are_told:
+        poller.register(launching.mounts.fd, launching.mounts.TELLING)
     pending = b""
     while True:
         found = {fd for fd, _ in poller.poll(launching.patience())}
+        if launching.mounts.fd in found:  # told once: before any spare is taken
+            launching.dismiss()
         if 0 in found:
             if not (data := os.read(0, 65536)):
                 break
             *folders, pending = (pending + data).split(b"\0")
-            for folder in folders:
-                with no_stop():
-                    pid = launching.start(folder)
-                os.write(1, b"%d\n" % pid)
+            try:
+                for folder in folders:
+                    with no_stop():
+                        pid = launching.start(folder)
+                    os.write(1, b"%d\n" % pid)
+            except BrokenPipeError:  # who asked is gone, as if the input had ended
+                break
         if launching.news in found:
             launching.hear()
         if 0 not in found:
@@ -165,6 +189,7 @@ def attempt() -> None:
     """Contain one command, given as JSON, and be it: for finding out what works here."""
     spec: dict[str, Any] = json.load(sys.stdin)
     plan = spec["plan"]
+    made: list[str] = []
     try:
         made = bounds.make_groups(plan["cgroups"], f"try-{os.getpid()}")
         bounds.limit_groups(made, plan["limits"])
@@ -183,7 +208,8 @@ def attempt() -> None:
         with contextlib.suppress(ChildProcessError):
             while True:  # what it left behind is ours, and in the groups
                 os.wait()
-        bounds.remove_groups(made)
     except OSError as error:
         sys.exit(f"{error.strerror} ({error.filename or 'no file'})")
+    finally:
+        bounds.remove_groups(made)
     sys.exit(os.waitstatus_to_exitcode(status))

@@ -71,7 +71,8 @@ def _stand_by(traits: Traits, orders: int, tell: int) -> NoReturn:
 
 
 def _be_ready(waiting: Waiting) -> NoReturn:
-    """In the child of one that stands by."""
+    """In the child of one that stands by. What fails before `accept` is not told: without its word the
+    supervisor has another child do it all, and that one tells."""
     try:
         done = apart(waiting.traits, waiting.groups, waiting.files)
         given = waiting.receive()
@@ -80,6 +81,7 @@ def _be_ready(waiting: Waiting) -> NoReturn:
         folder, streams, fault = given
         with open(f"{folder}/spec", encoding="utf-8") as file:  # noqa: PTH123
             spec = json.load(file)
+        waiting.accept()
         become(spec, streams, waiting.groups, fault, done=done)
     finally:
         os._exit(127)

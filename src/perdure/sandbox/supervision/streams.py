@@ -32,13 +32,13 @@ class Output:
         if self._full:
             keep = b""
         self.dropped += len(data) - len(keep)
+        view = memoryview(keep)
         try:
             if keep and stream != self._stream and self._marked < MAX_MARKS:
                 # Before the bytes it is about, so that who follows never takes one stream for another.
                 os.write(self._marks, self.size.to_bytes(8, "big") + bytes((stream,)))
                 self._stream = stream
                 self._marked += 9
-            view = memoryview(keep)
             while view:
                 written = os.write(self._file, view)
                 self.size += written
@@ -46,7 +46,7 @@ class Output:
                 view = view[written:]
         except OSError:  # the disk is full: what has been stored stays, the rest is only counted
             self._full = True
-            self.dropped += len(view) if keep else 0
+            self.dropped += len(view)
 
 
 class Input:

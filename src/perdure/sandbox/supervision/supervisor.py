@@ -318,7 +318,7 @@ class Supervisor:
             os.unlink(f"{self.folder}/input")
         os.pwrite(self.exit, json.dumps(outcome).encode(), 0)
         os.rename(f"{self.folder}/exit.new", f"{self.folder}/exit")
-        if traits_of(plan):
+        if self.groups or traits_of(plan):
             self.hand_over()
 
     def tidy(self, plan: dict[str, list[str]]) -> None:

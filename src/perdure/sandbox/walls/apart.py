@@ -46,6 +46,8 @@ class Apart:
     forwarder: Forwarder | None
     tell: int = -1
     """On which the one who stands outside is told the command's mark and a newline, then how it ended."""
+    outside: int = -1
+    """By which it is known when that one is gone: see `syscalls.open_process`."""
     root: str = ""
     """Where the root has been begun."""
 
@@ -76,9 +78,9 @@ def _into_namespaces(*, userns: bool, alone: bool) -> None:
     flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if alone else 0)
     syscalls.unshare(flags | (CLONE_NEWUSER if userns else 0))
     if userns:
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{user} {user} 1")
-        _write("/proc/self/gid_map", f"{group} {group} 1")
+        bounds.write("/proc/self/setgroups", "deny")
+        bounds.write("/proc/self/uid_map", f"{user} {user} 1")
+        bounds.write("/proc/self/gid_map", f"{group} {group} 1")
     socket.sethostname(NAME)
     syscalls.mount("none", "/", "", MS_REC | MS_PRIVATE)
     if alone:
@@ -94,6 +96,7 @@ def _loopback() -> None:
 
 def _into_first(done: Apart, kept: set[int]) -> None:
     told, done.tell = os.pipe()
+    done.outside = syscalls.open_process(os.getpid())
     syscalls.unshare(CLONE_NEWPID)
     first = os.fork()
     if first:
@@ -106,7 +109,8 @@ def _into_first(done: Apart, kept: set[int]) -> None:
         # It stays behind in the mounts that there were: moving the root would take it along.
         syscalls.unshare(CLONE_NEWNS)
     # Above all the supervisor's lock would outlive it in us, and the command's input would never end.
-    close_all_but({0, 1, 2, done.tell, *kept, *(done.forwarder.files if done.forwarder else ())})
+    forwarding = done.forwarder.files if done.forwarder is not None else ()
+    close_all_but({0, 1, 2, done.tell, done.outside, *kept, *forwarding})
 
 
 def _stand_outside(first: int, told: int) -> NoReturn:
@@ -150,11 +154,3 @@ def let_go(streams: Sequence[int]) -> None:
 def code_of(status: int) -> int:
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

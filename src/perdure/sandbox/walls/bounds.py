@@ -23,12 +23,17 @@ _FILES = {
 
 
 def make_groups(folders: Sequence[str], name: str) -> list[str]:
-    """A group for a command in each hierarchy. Raises OSError when one cannot be made."""
-    made = []
+    """A group for a command in each hierarchy. Raises OSError when one cannot be made: then none is."""
+    made: list[str] = []
     for folder in folders:
         group = f"{folder}/{PREFIX}{name}"
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(group, 0o755)
+        except FileExistsError:
+            pass
+        except OSError:
+            remove_groups(made)
+            raise
         made.append(group)
     return made
 
@@ -39,15 +44,15 @@ def limit_groups(groups: Sequence[str], limits: Limits) -> None:
         for what, value in (("processes", limits["processes"]), ("memory", limits["memory"])):
             for file in dict.fromkeys(_FILES[what]):
                 if value and _there(group, file):
-                    _write(f"{group}/{file}", str(value))
+                    write(f"{group}/{file}", str(value))
         if limits["memory"] and _there(group, "memory.swap.max"):
             with contextlib.suppress(OSError):
-                _write(f"{group}/memory.swap.max", "0")
+                write(f"{group}/memory.swap.max", "0")
 
 
 def join(groups: Sequence[str]) -> None:
     for group in groups:
-        _write(f"{group}/cgroup.procs", "0")
+        write(f"{group}/cgroup.procs", "0")
 
 
 def remove_groups(groups: Sequence[str]) -> None:
@@ -70,7 +75,8 @@ def _age(entry: os.DirEntry[str]) -> float:
     return entry.stat(follow_symlinks=False).st_mtime
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """To a file by which the kernel is told something: at once, and it must be there."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

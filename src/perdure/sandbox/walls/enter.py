@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
-import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -114,7 +114,7 @@ def _first(
     """The first process of the command's own namespace: see `apart`."""
     tell = done.tell
     os.write(tell, os.fsencode(env.get(MARKER, "")) + b"\n")
-    close_all_but({0, 1, 2, fault, tell})
+    close_all_but({0, 1, 2, fault, tell, done.outside})
     newroot.move_into(done.root)
     command = os.fork()
     if command == 0:
@@ -145,18 +145,17 @@ def _first(
             os.write(tell, b"%d" % code_of(status))
             while os.waitpid(-1, os.WNOHANG)[0]:  # raises when nothing is left, as mostly
                 pass
-            _until_closed(tell)
-            time.sleep(0.05)  # its files are closed a moment before it is gone
+            _until_gone(done.outside)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os._exit(0)
 
 
-def _until_closed(pipe: int) -> None:
-    import select
-
+def _until_gone(process: int) -> None:
+    """`process`: see `syscalls.open_process`. It has nothing left to do, and ends at the latest with the
+    supervisor."""
     poller = select.poll()
-    poller.register(pipe, 0)
-    poller.poll(1000)
+    poller.register(process, select.POLLIN)
+    poller.poll()
 
 
 def _shut(

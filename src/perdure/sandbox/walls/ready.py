@@ -11,6 +11,7 @@ of processes, its own: see `apart`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -36,8 +37,12 @@ class Waiting:
         """Forks. In the child this returns with `pid` 0. Raises OSError."""
         self.traits = traits
         self.groups = bounds.make_groups(traits.cgroups, f"ready-{os.getpid()}")
-        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.pid = os.fork()
+        try:
+            self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.pid = os.fork()
+        except OSError:
+            bounds.remove_groups(self.groups)
+            raise
         if self.pid == 0:
             self._door.close()
             self._door = theirs
@@ -45,9 +50,14 @@ class Waiting:
             theirs.close()
 
     def give(self, folder: str, streams: tuple[int, int, int], fault: int) -> None:
-        """Have it become the command of this folder. Raises OSError: it is not there any more."""
-        socket.send_fds(self._door, [os.fsencode(folder)], [*streams, fault], socket.MSG_NOSIGNAL)
-        self._door.close()
+        """Have it become the command of this folder. Raises OSError: it has not, and never will; it was
+        gone before, or came to its end on the way, as when a wall of its failed."""
+        with self._door:
+            told = [os.fsencode(folder)]
+            socket.send_fds(self._door, told, [*streams, fault], socket.MSG_NOSIGNAL)
+            # Without its word a closed `fault` could mean an end before the command as well.
+            if not self._door.recv(1):
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
     @property
     def files(self) -> set[int]:
@@ -57,12 +67,17 @@ class Waiting:
     def receive(self) -> tuple[str, tuple[int, int, int], int] | None:
         """In the child: what `give` was given; None when nobody will."""
         data, fds, _, _ = socket.recv_fds(self._door, 1 << 16, 4)
-        self._door.close()
         if not data or len(fds) != 4:
             return None
         for fd in fds:
             os.set_inheritable(fd, False)
         return os.fsdecode(data), (fds[0], fds[1], fds[2]), fds[3]
+
+    def accept(self) -> None:
+        """In the child, once it has all it needs: from here on it tells of a failure on `fault`, and nobody
+        else becomes the command. Raises OSError."""
+        with self._door:
+            self._door.send(b"+", socket.MSG_NOSIGNAL)
 
     def dismiss(self) -> None:
         """Whoever calls this has no other children, and inherits those of the child's."""

@@ -25,7 +25,12 @@ from ..waiting import settle
 from .params import API, Session
 
 LONGEST_WAIT = 3_600.0
-ACCEPTED: dict[str, Json] = {"message": "m_01kazh2v6e8m9qrt", "seq": 12, "duplicate": False}
+ACCEPTED: dict[str, Json] = {
+    "message": "m_01kazh2v6e8m9qrt",
+    "seq": 12,
+    "duplicate": False,
+    "held": "",
+}
 WAITED: dict[str, Json] = {
     "message": "m_01kazh2v6e8m9qrt",
     "turn": "t_01kazh2v6e8m9qrv",
@@ -58,7 +63,8 @@ def add(app: App, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> 
                 ge=0,
                 le=LONGEST_WAIT,
                 description="Answer only when the turn that took the message has ended, waits for "
-                "an approval, or so many seconds have passed (then with 202).",
+                "an approval, or so many seconds have passed (then with 202; at once when the session is "
+                "held and this message does not let it go on: `held` says why).",
             ),
         ] = 0.0,
         key: Annotated[
@@ -85,7 +91,7 @@ def add(app: App, runtime: RuntimeApi, settings: ServerSettings, site: Site) -> 
             deliver=body.deliver,
             key=key,
         )
-        if not wait:
+        if not wait or accepted.held:
             return answer(accepted, 202)
         del body, parts
         free(request.scope)

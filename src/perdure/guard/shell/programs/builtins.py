@@ -6,7 +6,7 @@ import re
 
 from ..model import HOLE, Word
 from ..scene import Call, Handler, Outcome
-from ..variables import risky
+from ..variables import added, risky
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z", re.A)
 _ASSIGNED = re.compile(r"([A-Za-z_]\w*)(?:\+?=(.*))?\Z", re.A | re.S)
@@ -96,13 +96,13 @@ def declare(call: Call) -> Outcome:
             call.unknown(f"{call.name} sets a variable that is only known when it runs")
             continue
         value = None
-        if m[2] is not None and word.text is not None:
+        if m[2] is not None and word.text is not None and not (added(m) and risky(m[1])):
             value = Word(m[2], m[2])
         if m[2] is not None:
             call.scene.given(m[1], value)
         if exports:
             if risky(m[1]):
-                call.unknown(f"{m[1]} is set, which decides what programs run")
+                call.scene.steered(m[1], value)
             call.scene.export((m[1],))
     return Outcome()
 

@@ -86,7 +86,8 @@ def env(call: Call) -> Outcome:
             call.unknown("env sets a variable that is not a plain one")
             continue
         if risky(m[1]):
-            call.unknown(f"{m[1]} is set, which decides what programs run")
+            value = None if word.text is None else Word(text := word.text[m.end() :], text)
+            call.scene.steered(m[1], value)
         if HARMLESS.match(m[1]) is None:
             names.append(m[1])
     if not rest:

@@ -629,7 +629,32 @@ def leaks(lab: Lab) -> Row:
                 runs=lab.runs(5),
             )
         ],
-        limits=[Limit(who=WRITES, fact="code_ms", most=35)],
+        limits=[
+            Limit(who=WRITES, fact="code_ms", most=35),
+            Limit(who=WRITES, fact="picture_ms", most=35),
+        ],
+    )
+
+
+def prompts(lab: Lab) -> Row:
+    return Row(
+        key="prompts",
+        title="Prompts per task",
+        about="AgentDojo's 97 tasks without an attacker, by a model that does them as they are meant and an "
+        "owner who says yes; what is asked at once is one prompt.",
+        columns=[
+            Column(fact="tasks", title="tasks", digits=0),
+            Column(fact="useful", title="done", digits=0),
+            Column(fact="fewest", title="prompts, calls at once", digits=0),
+            Column(fact="prompts", title="prompts, one by one", digits=0),
+            Column(fact="cpu_s", title="CPU s", digits=0),
+        ],
+        contestants=[
+            Contestant(
+                name=WRITES, kind="perdure", go=lambda: lab.call("asking", "prompts"), runs=1
+            )
+        ],
+        limits=[Limit(who=WRITES, fact="prompts", most=30)],
     )
 
 
@@ -654,5 +679,6 @@ ROWS: dict[str, Callable[[Lab], Row]] = {
         policy,
         egress,
         leaks,
+        prompts,
     )
 }
